@@ -1,0 +1,1 @@
+"""hvcost: how much network performance does each hypervisor cost?"""
