@@ -1,0 +1,30 @@
+"""Build the guest's disk, kernel and initramfs with their manifest (rule build_guest_image)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from hvcost import program
+from hvcost.debian import read_package_list
+from hvcost.guest.image import GuestShape, build
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--guest", type=json.loads, required=True, help="`guest` of the configuration, JSON")
+    parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the image")
+    parser.add_argument("--log", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    def work() -> None:
+        build(GuestShape(**arguments.guest), read_package_list(arguments.packages), arguments.output)
+
+    return program.run(work, arguments.log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

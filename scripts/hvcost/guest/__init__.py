@@ -1,0 +1,1 @@
+"""The guest: a small Debian that does nothing but be measured."""
