@@ -1,0 +1,1 @@
+"""Hosts and clients: their facts, and what is prepared on them."""

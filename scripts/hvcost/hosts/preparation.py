@@ -1,0 +1,191 @@
+"""A host made ready: checked first, changed only where needed, every change reported. Repeatable.
+
+What does not survive a reboot of the host (bridge, modules) is set again at the start of each session.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hvcost.connections.base import Connection, Journal, sha256_at
+from hvcost.environment import Place, in_operation, link_from
+from hvcost.errors import MachineError, ParseError
+from hvcost.guest.image import GuestImage
+from hvcost.hosts import facts
+from hvcost.hypervisors import GuestFiles, load_driver
+from hvcost.network import Link
+
+log = logging.getLogger(__name__)
+
+BRIDGE = "hvcost-br0"
+INSTALL_TIMEOUT_S = 1800
+
+
+def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
+    """Install the Debian packages that are missing; says which."""
+    query = host.run(
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *packages],
+        check=False,
+    ).stdout
+    installed = {line.split()[0] for line in query.splitlines() if line.endswith(" installed")}
+    missing = [package for package in packages if package not in installed]
+    if missing:
+        log.info("%s: installing %s", host.name, ", ".join(missing))
+        environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+        host.run([*environment, "apt-get", "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
+        host.run(
+            [*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
+            timeout_s=INSTALL_TIMEOUT_S,
+        )
+    return [f"installed package {package}" for package in missing]
+
+
+def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
+    """Join the measured interface and the guests by a bridge with the host's address; says what changed."""
+    links = _interfaces(host)
+    if interface not in links:
+        raise MachineError(
+            f"{host.name}: there is no interface {interface!r}; it has {', '.join(sorted(links))}"
+        )
+    changes = []
+
+    def change(*arguments: str) -> None:
+        host.run(["ip", *arguments])
+        changes.append("ip " + " ".join(arguments))
+
+    if BRIDGE not in links:
+        change("link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0")
+    for name in (interface, BRIDGE):
+        if links.get(name, {}).get("mtu") != link.mtu:
+            change("link", "set", name, "mtu", str(link.mtu))
+    if links[interface].get("master") != BRIDGE:
+        change("link", "set", interface, "master", BRIDGE)
+    for name in (interface, BRIDGE):
+        if "UP" not in links.get(name, {}).get("flags", ()):
+            change("link", "set", name, "up")
+    address = link.with_prefix(link.host)
+    if address not in _addresses(links.get(BRIDGE, {})):
+        change("address", "add", address, "dev", BRIDGE)
+    return changes + set_congestion_control(host, BRIDGE, link, str(link.host))
+
+
+def set_congestion_control(machine: Connection, interface: str, link: Link, source: str) -> list[str]:
+    """Let TCP on the link's route use the link's congestion control, and nothing else on the machine."""
+    wanted = f"congctl {link.congestion_control}"
+    route = machine.run(["ip", "route", "show", str(link.network), "dev", interface]).stdout
+    if wanted in route:
+        return []
+    available = machine.run(["cat", "/proc/sys/net/ipv4/tcp_available_congestion_control"]).stdout
+    arguments = f"route replace {link.network} dev {interface} proto kernel scope link src {source} {wanted}"
+    if not machine.succeeds(["ip", *arguments.split()]):
+        raise MachineError(
+            f"{machine.name}: no TCP congestion control {link.congestion_control!r}; "
+            f"it has {', '.join(available.split())} (key link.congestion_control)"
+        )
+    return [f"ip {arguments}"]
+
+
+def ensure_guest(host: Connection, guest: GuestImage, folder_of_files: str) -> tuple[GuestFiles, list[str]]:
+    """Upload the guest's files, except those that are there unchanged; says what was uploaded."""
+    folder = PurePosixPath(folder_of_files) / "guest" / guest.checksums["disk.qcow2"][:16]
+    changes = []
+    host.run(["mkdir", "-p", str(folder)])
+    for source in (guest.disk, guest.kernel, guest.initramfs):
+        target = str(folder / source.name)
+        if sha256_at(host, target) != guest.checksums[source.name]:
+            host.put(source, target)
+            changes.append(f"uploaded {target}")
+    names = (guest.disk.name, guest.kernel.name, guest.initramfs.name)
+    return GuestFiles(*(str(folder / name) for name in names)), changes
+
+
+def prepare(
+    spec: Mapping[str, Any],
+    guest: GuestImage,
+    host_image: Path | None,
+    packages: Sequence[str],
+    state: Path,
+) -> dict[str, Any]:
+    """Prepare a host for the hypervisors of `spec`; returns the content of host.json.
+
+    Raises MachineError with the machine and the command if something cannot be had.
+    """
+    journal = Journal()
+    place = _place(spec, state, host_image)
+    with in_operation(place, journal, purpose="prepare") as operation:
+        host = operation.host
+        drivers = [load_driver(name)({}) for name in spec["hypervisors"]]
+        wanted = dict.fromkeys((*packages, *(name for driver in drivers for name in driver.packages)))
+        changes = ensure_packages(host, list(wanted))
+        changes += ensure_bridge(host, operation.host_interface, place.link)
+        files, uploaded = ensure_guest(host, guest, operation.files)
+        changes += uploaded
+        problems = []
+        for driver in drivers:
+            try:
+                changes += driver.prepare(host) + driver.prepare_files(host, files)
+            except MachineError as error:
+                # The other systems can be measured all the same; this one's session will fail and say so.
+                log.warning("%s", error)
+                problems.append(str(error))
+        facts_of_host = facts.collect(host, operation.host_interface)
+    return {
+        "format": 1,
+        "environment": place.name,
+        "machine": dict(spec),
+        "host_image": str(host_image) if host_image else None,
+        "facts": dict(facts_of_host),
+        "prepared_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "changes": changes,
+        "problems": problems,
+        "commands": [asdict(command) for command in journal.commands],
+    }
+
+
+def place_of_prepared(
+    host_json: Path, state: Path, link: Mapping[str, Any], hardware: Mapping[str, Any]
+) -> Place:
+    """Where to measure, from the host.json of a host that was prepared for this link and hardware.
+
+    Raises MachineError if it was prepared for others, since the configuration was changed.
+    """
+    try:
+        data = json.loads(host_json.read_text(encoding="utf-8"))
+        host_image = data["host_image"]
+        machine = data["machine"]
+        prepared_for = (machine["link"], {key: machine["host"].get(key) for key in hardware})
+        place = _place(machine, state, Path(host_image) if host_image else None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ParseError(f"{host_json}: not written by prepare_host: {error!r}") from error
+    if prepared_for != (dict(link), dict(hardware)):
+        raise MachineError(
+            f"{place.name} host: it was prepared for another link or other hardware; "
+            f"prepare it again with `snakemake -f {host_json}`"
+        )
+    return place
+
+
+def _place(spec: Mapping[str, Any], state: Path, host_image: Path | None) -> Place:
+    return Place(
+        name=spec["environment"],
+        link=link_from(spec["link"]),
+        host=spec["host"],
+        client=spec["client"],
+        state=state,
+        host_image=host_image,
+    )
+
+
+def _interfaces(host: Connection) -> dict[str, dict[str, Any]]:
+    listed = json.loads(host.run(["ip", "-json", "address", "show"]).stdout)
+    return {entry["ifname"]: entry for entry in listed}
+
+
+def _addresses(entry: dict[str, Any]) -> Iterable[str]:
+    return (f"{info['local']}/{info['prefixlen']}" for info in entry.get("addr_info", ()))

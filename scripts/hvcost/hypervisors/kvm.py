@@ -1,0 +1,74 @@
+"""QEMU with KVM: the processor runs the guest's instructions, QEMU (or the kernel's vhost) its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hvcost.connections.base import Connection
+from hvcost.errors import ConfigError, MachineError, ProofError
+from hvcost.hypervisors import RunningSystem, SystemPlan, expect_in_guest, qemu
+
+
+@dataclass(frozen=True)
+class Options(qemu.Options):
+    """`vhost`: frames are moved by the host's kernel instead of by QEMU (virtio only)."""
+
+    cpu_model: str = "host"
+    vhost: bool = False
+
+    def __post_init__(self) -> None:
+        if self.vhost and self.nic != "virtio":
+            raise ConfigError(f"vhost: true is not allowed; allowed: false with nic {self.nic}")
+
+
+class Driver(qemu.Driver):
+    """A guest of QEMU under KVM. It is never assumed that KVM works: `/dev/kvm` proves nothing."""
+
+    Options = Options
+    ready_nested_s = 35.0
+    accelerator = "kvm"
+    ready_timeout_s = 240.0
+
+    def tap_options(self) -> str:
+        return ",vhost=on" if self.options.vhost else ""
+
+    def prepare(self, host: Connection) -> list[str]:
+        """Load the modules of KVM, and of vhost if it is wanted."""
+        flags = host.run(["sh", "-c", "grep -Eom1 'svm|vmx' /proc/cpuinfo || true"]).stdout.strip()
+        if not flags:
+            raise MachineError(
+                f"{host.name}: KVM does not work on this machine: its processor shows neither AMD-V (svm) "
+                "nor VT-x (vmx); enable it in the firmware, or leave the kvm systems out of the configuration"
+            )
+        wanted = [("/dev/kvm", "kvm_amd" if flags == "svm" else "kvm_intel")]
+        if self.options.vhost:
+            wanted.append(("/dev/vhost-net", "vhost_net"))
+        changes = []
+        for device, module in wanted:
+            if not host.succeeds(["test", "-e", device]):
+                host.run(["modprobe", module])
+                changes.append(f"loaded kernel module {module}")
+        return changes
+
+    def check_evidence(self, host: Connection, proof: dict[str, Any]) -> None:
+        """Raise ProofError unless QEMU and the guest both say that KVM runs the guest."""
+        if not proof["query-kvm"]["enabled"]:
+            raise ProofError(f"{host.name}: QEMU does not use KVM for this guest")
+        expect_in_guest(host, proof, "cpuid_vendor", "KVMKVMKVM")
+
+    @contextmanager
+    def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
+        is_up = False
+        try:
+            with super().started(host, plan) as system:
+                is_up = True
+                yield system
+        except MachineError as error:
+            if is_up:
+                raise
+            raise MachineError(
+                f"{host.name}: KVM does not work on this machine: no guest gets up under it ({error})"
+            ) from error

@@ -1,0 +1,48 @@
+"""Make a host ready for its hypervisors; write down what it is and what was changed (rule prepare_host)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from hvcost import program
+from hvcost.debian import read_package_list
+from hvcost.guest import image as guest_image
+from hvcost.hosts.preparation import prepare
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--environment", type=json.loads, required=True, help="machines and link, JSON")
+    parser.add_argument("--guest", type=Path, required=True, help="manifest of the guest image")
+    parser.add_argument("--host-image", type=Path, help="manifest of the image of emulated hosts")
+    parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
+    parser.add_argument("--state", type=Path, required=True, help="folder of emulated machines' disks")
+    parser.add_argument("--output", type=Path, required=True, help="host.json")
+    parser.add_argument("--log", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    def work() -> None:
+        prepared = prepare(
+            arguments.environment,
+            guest_image.load(arguments.guest),
+            arguments.host_image,
+            read_package_list(arguments.packages),
+            arguments.state,
+        )
+        for change in prepared["changes"]:
+            log.info("%s host: %s", prepared["environment"], change)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(prepared, indent=1, sort_keys=True, ensure_ascii=False)
+        arguments.output.write_text(text + "\n", encoding="utf-8")
+
+    return program.run(work, arguments.log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
