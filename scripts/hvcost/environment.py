@@ -1,0 +1,248 @@
+"""An environment in operation: link up, host switched on, both ends connected; all of it gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Literal
+
+from hvcost import network
+from hvcost.connections.base import Connection, Journal
+from hvcost.connections.local import LocalConnection
+from hvcost.connections.ssh import SshAddress, SshConnection
+from hvcost.emulated import image as host_images
+from hvcost.emulated import machine
+from hvcost.errors import MachineError, ProofError
+from hvcost.hypervisors import BootMode
+from hvcost.network import Link
+from hvcost.record import Facts
+
+log = logging.getLogger(__name__)
+
+LOCK = Path("/run/lock/hvcost.lock")
+RUNTIME = Path("/run")
+REMOTE_FILES = "/var/lib/hvcost"
+REMOTE_RUNTIME = "/run/hvcost"
+LOCAL_INTERFACE = "lan0"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to measure, as the configuration has it. `state` is the folder of emulated machines' disks."""
+
+    name: str
+    link: Link
+    host: Mapping[str, Any]
+    client: Mapping[str, Any]
+    state: Path
+    host_image: Path | None
+
+    @property
+    def host_disk(self) -> Path:
+        """The disk of an emulated host with what its preparation has changed."""
+        return self.state / f"{self.name}-host.qcow2"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Both ends of an environment in operation.
+
+    `files` and `runtime` are folders on the host: what is kept there, and what only this session uses.
+    """
+
+    host: Connection
+    host_interface: str
+    client: Connection
+    client_interface: str
+    files: str
+    runtime: str
+
+
+def link_from(spec: Mapping[str, Any]) -> Link:
+    """The link from its keys in the configuration."""
+    return Link(
+        rate_mbit=spec["rate_mbit"],
+        mtu=spec["mtu"],
+        network=IPv4Network(spec["network"]),
+        congestion_control=spec["congestion_control"],
+    )
+
+
+@contextlib.contextmanager
+def in_operation(
+    place: Place,
+    journal: Journal,
+    *,
+    purpose: Literal["prepare", "measure"],
+    boot_mode: BootMode = "native",
+) -> Iterator[Operation]:
+    """The environment, exclusively. An emulated host's disk keeps what `prepare` writes and nothing else."""
+    computer = LocalConnection("this computer", journal)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_computer_lock())
+        network.remove_leftovers(computer, place.state)
+        runtime = stack.enter_context(_runtime_folder(place.state))
+        kind = place.host["connection"]
+        if kind == "ssh":
+            opened = _real(place, journal, stack)
+        elif kind == "local":
+            opened = _local(place, computer, runtime, stack)
+        else:
+            opened = _emulated(place, computer, runtime, stack, boot_mode, keep=purpose == "prepare")
+        opened.host.run(["mkdir", "-p", "-m", "0700", opened.runtime])
+        try:
+            yield opened
+        finally:
+            with contextlib.suppress(MachineError):
+                opened.host.run(["rm", "-rf", opened.runtime])
+
+
+def check_host(place: Place, facts: Facts, boot_mode: BootMode = "native") -> None:
+    """Raise ProofError unless the host runs under what the configuration and the boot mode say."""
+    vendor = facts.get("cpuid_vendor")
+    if (boot_mode == "xen") != (facts.get("hypervisor_type") == "xen"):
+        raise ProofError(
+            f"{place.name} host: it is to be booted as {boot_mode}, but its processor says {vendor!r}"
+        )
+    if place.host["connection"] == "emulated" and boot_mode == "native":
+        accelerator = place.host["accelerator"]
+        expected = {"tcg": "TCGTCGTCGTCG", "kvm": "KVMKVMKVM"}[accelerator]
+        if vendor != expected:
+            raise ProofError(
+                f"{place.name} host: host.accelerator is {accelerator!r}, but its processor says {vendor!r}"
+            )
+
+
+def _local(place: Place, computer: LocalConnection, runtime: Path, stack: contextlib.ExitStack) -> Operation:
+    client, far = stack.enter_context(
+        network.client_and_far_end(computer, _prefix(place), place.link, LOCAL_INTERFACE)
+    )
+    return Operation(
+        host=LocalConnection(f"{place.name} host", computer.journal, far),
+        host_interface=LOCAL_INTERFACE,
+        client=LocalConnection(f"{place.name} client", computer.journal, client),
+        client_interface=network.CLIENT_INTERFACE,
+        files=str((place.state / "files").resolve()),
+        runtime=str(runtime / "session"),
+    )
+
+
+def _emulated(
+    place: Place,
+    computer: LocalConnection,
+    runtime: Path,
+    stack: contextlib.ExitStack,
+    boot_mode: BootMode,
+    *,
+    keep: bool,
+) -> Operation:
+    machine.check_qemu(computer)
+    if place.host_image is None:
+        raise MachineError(f"{place.name} host: an emulated host needs a host image")
+    image = host_images.load(place.host_image)
+    hardware = machine.Hardware(place.host["cpus"], place.host["memory_mib"], place.host["accelerator"])
+    if keep:
+        _new_disk(place, computer, image)
+    elif not place.host_disk.is_file():
+        raise MachineError(
+            f"{place.name} host: its disk {place.host_disk} is missing; "
+            f"prepare it with `snakemake -f results/{place.name}/host.json`"
+        )
+    client, far = stack.enter_context(
+        network.client_and_far_end(computer, _prefix(place), place.link, "port0")
+    )
+    network.add_switch(computer, far, "port0", machine.TAP, place.link.mtu)
+    console_log = runtime / "console.log"
+    host = stack.enter_context(
+        machine.switched_on(
+            f"{place.name} host",
+            computer,
+            far,
+            machine.command_line(hardware, image, place.host_disk, boot_mode, console_log, keep_changes=keep),
+            image,
+            console_log,
+            orderly=keep,
+        )
+    )
+    return Operation(
+        host=host,
+        host_interface=machine.INTERFACE,
+        client=LocalConnection(f"{place.name} client", computer.journal, client),
+        client_interface=network.CLIENT_INTERFACE,
+        files=REMOTE_FILES,
+        runtime=REMOTE_RUNTIME,
+    )
+
+
+def _real(place: Place, journal: Journal, stack: contextlib.ExitStack) -> Operation:
+    host = _ssh(f"{place.name} host", place.host, journal, stack)
+    client: Connection = LocalConnection(f"{place.name} client", journal)
+    if place.client["connection"] == "ssh":
+        client = _ssh(f"{place.name} client", place.client, journal, stack)
+    return Operation(
+        host=host,
+        host_interface=place.host["interface"],
+        client=client,
+        client_interface=place.client["interface"],
+        files=REMOTE_FILES,
+        runtime=REMOTE_RUNTIME,
+    )
+
+
+def _ssh(name: str, spec: Mapping[str, Any], journal: Journal, stack: contextlib.ExitStack) -> SshConnection:
+    address = SshAddress(spec["address"], spec.get("user"), spec.get("port"))
+    connection = SshConnection(name, address, journal)
+    stack.callback(connection.close)
+    return connection
+
+
+def _new_disk(place: Place, computer: LocalConnection, image: host_images.HostImage) -> None:
+    """An empty disk on top of the host image: preparation starts from what the image has."""
+    place.state.mkdir(parents=True, exist_ok=True)
+    place.host_disk.unlink(missing_ok=True)
+    backing = os.path.relpath(image.disk.resolve(), place.state.resolve())
+    computer.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing, str(place.host_disk)]
+    )  # fmt: skip
+
+
+def _prefix(place: Place) -> str:
+    return network.prefix_of(place.state) + place.name
+
+
+@contextlib.contextmanager
+def _computer_lock() -> Iterator[None]:
+    """One session at a time on this computer, in whichever checkout: two would share its processor.
+
+    The kernel gives the lock back when its owner dies, however it dies (flock(2)).
+    """
+    with LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            log.warning("waiting: this computer is being measured by %s", file.read().strip())
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} in {Path.cwd()}")
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _runtime_folder(state: Path) -> Iterator[Path]:
+    """A private folder with a short path (sockets need one); a killed run's is removed first."""
+    folder = RUNTIME / network.prefix_of(state).rstrip("-")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,206 @@
+"""A session: one boot of the system under test with all repetitions that belong to this boot.
+
+Power on, boot, prove, measure, collect, stop, in this order and in one `with`. This is the only place
+that knows machines, hypervisors and tools at once. A failed repetition is recorded as failed: it has no
+value, is not repeated and not dropped.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hvcost import environment, record
+from hvcost.connections.base import Connection, Journal
+from hvcost.connections.local import LocalConnection
+from hvcost.environment import Operation, Place
+from hvcost.errors import HvcostError, ParseError
+from hvcost.guest.image import GuestImage, GuestShape
+from hvcost.hosts import facts, preparation
+from hvcost.hypervisors import Guest, RunningSystem, SystemPlan, load_driver
+from hvcost.record import End, Order, Record
+from hvcost.server import Server
+from hvcost.tools import Tool, load_tool
+from hvcost.verdict import judge
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SessionSpec:
+    """What a session measures, as the workflow hands it over. Durations in s, memory in MiB."""
+
+    environment: str
+    system: str
+    boot: int
+    hypervisor: str
+    options: Mapping[str, Any]
+    workloads: Mapping[str, Mapping[str, Any]]
+    repetitions: int
+    guest: Mapping[str, int] | None
+    link: Mapping[str, Any]
+    host: Mapping[str, Any]
+    client: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One repetition that is to be run: which workload, which repetition, which of all runs."""
+
+    workload: str
+    repetition: int
+    number: int
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of one repetition; without a reason it is a measurement."""
+
+    started_at: str
+    reason: str | None
+    client: End | None
+    server: End | None
+
+
+# Called before each run with its number and the number of all runs.
+Progress = Callable[[int, int], None]
+
+
+def runs_of(spec: SessionSpec) -> list[Run]:
+    """The session's runs in order: each round runs every workload once."""
+    pairs = [
+        (workload, repetition) for repetition in range(1, spec.repetitions + 1) for workload in spec.workloads
+    ]
+    return [Run(workload, repetition, n) for n, (workload, repetition) in enumerate(pairs, start=1)]
+
+
+def measure(
+    spec: SessionSpec,
+    place: Place,
+    guest: GuestImage | None,
+    folder: Path,
+    position: tuple[int, int],
+    seed: int,
+    progress: Progress,
+) -> list[Record]:
+    """Run a session and write one raw file per repetition into `folder`; returns the records.
+
+    `position` is the session's place among all sessions. Raises HvcostError if the session does not come to
+    its first repetition: then there is nothing to record but the reason.
+    """
+    journal = Journal()
+    runs = runs_of(spec)
+    driver = load_driver(spec.hypervisor)(spec.options)
+    records = []
+    with environment.in_operation(place, journal, purpose="measure", boot_mode=driver.boot_mode) as operation:
+        host_facts = facts.collect(operation.host, operation.host_interface)
+        environment.check_host(place, host_facts, driver.boot_mode)
+        plan = _prepare(spec, place, operation, guest)
+        driver.prepare(operation.host)
+        if plan.guest:
+            driver.prepare_files(operation.host, plan.guest.files)
+        with driver.started(operation.host, plan) as system:
+            all_facts = {
+                "controller": facts.collect(LocalConnection("this computer"), "lo"),
+                "host": host_facts,
+                "client": facts.collect(operation.client, operation.client_interface),
+                "guest": system.proof.get("guest"),
+            }
+            for run in runs:
+                progress(run.number, len(runs))
+                outcome = _repetition(spec, run, operation, system)
+                if outcome.reason:
+                    log.warning("repetition %d failed: %s", run.repetition, outcome.reason)
+                result = Record(
+                    environment=spec.environment,
+                    system=spec.system,
+                    boot=spec.boot,
+                    workload=run.workload,
+                    repetition=run.repetition,
+                    status="failed" if outcome.reason else "ok",
+                    reason=outcome.reason,
+                    started_at=outcome.started_at,
+                    order=Order(*position, run.number, len(runs), seed),
+                    spec={
+                        "hypervisor": spec.hypervisor,
+                        "options": asdict(driver.options),
+                        "workload": spec.workloads[run.workload],
+                        "link": spec.link,
+                        "guest": spec.guest,
+                        "host": spec.host,
+                    },
+                    client=outcome.client,
+                    server=outcome.server,
+                    proof=system.proof,
+                    facts=all_facts,
+                    commands=journal.commands,
+                )
+                record.write(result, folder / f"{run.workload}-{run.repetition}.json")
+                records.append(result)
+    return records
+
+
+def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: GuestImage | None) -> SystemPlan:
+    """What the host needs since its boot, checked again, and what the driver has to start."""
+    host, link = operation.host, place.link
+    preparation.ensure_bridge(host, operation.host_interface, link)
+    preparation.set_congestion_control(operation.client, operation.client_interface, link, str(link.client))
+    to_start: Guest | None = None
+    if guest and spec.guest:
+        files, _ = preparation.ensure_guest(host, guest, operation.files)
+        to_start = Guest(GuestShape(**spec.guest), files)
+    return SystemPlan(
+        name=f"{place.name} guest {spec.system}",
+        guest=to_start,
+        bridge=preparation.BRIDGE,
+        link=link,
+        runtime=operation.runtime,
+    )
+
+
+def _repetition(spec: SessionSpec, run: Run, operation: Operation, system: RunningSystem) -> _Outcome:
+    """One run of the client against a server of its own; whatever fails becomes the outcome's reason."""
+    workload = spec.workloads[run.workload]
+    tool = load_tool(workload["tool"])
+    limit_s = tool.deadline_s(workload)
+    started_at = datetime.datetime.now(datetime.UTC).isoformat()
+    client: End | None = None
+    server: End | None = None
+    reason: str | None = None
+    try:
+        folder = f"{system.runtime}/server"
+        argv = tool.server_argv(workload)
+        process = Server(system.server, argv, tool.server_port, limit_s, folder)
+        process.start()
+        try:
+            client = _run_client(operation.client, tool.client_argv(workload, system.address), limit_s)
+        finally:
+            server = process.stop(lambda output: _is_measurement(tool, output))
+        judge(tool, workload, client, server)
+    except HvcostError as error:
+        reason = str(error)
+    return _Outcome(started_at, reason, client, server)
+
+
+def _is_measurement(tool: Tool, output: str) -> bool:
+    try:
+        tool.parse(output)
+    except ParseError:
+        return False
+    return True
+
+
+def _run_client(client: Connection, argv: Sequence[str], limit_s: float) -> End:
+    result = client.run(argv, timeout_s=limit_s, check=False)
+    return End(
+        machine=client.name,
+        argv=result.argv,
+        exit_code=result.exit_code,
+        stdout=result.stdout,
+        stderr=result.stderr,
+        duration_s=result.duration_s,
+    )
