@@ -1,0 +1,93 @@
+"""Read captured output of iperf 2 over TCP and say what it measured, as one line of JSON per file.
+
+A file is the output of a client or of a server, in any layout that iperf 2 has printed since 2.0,
+or one of this project's raw records, of which the client's output is read. A file that holds no
+figure is `failed` with the reason; the exit code tells only whether all files could be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+
+from hvcost import record
+from hvcost.errors import ParseError
+from hvcost.tools import load_tool
+
+FIELDS = (
+    "file",
+    "status",
+    "reason",
+    "role",
+    "throughput_bps",
+    "bytes",
+    "seconds",
+    "streams",
+    "throughput_resolution_bps",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", nargs="+", help="captured output or raw record; '-' is stdin")
+    # A reader that goes away, or Ctrl-C while reading stdin, ends this like any other filter.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    all_read = True
+    for name in parser.parse_args().file:
+        try:
+            text = _read(name)
+        except OSError as error:
+            print(f"{parser.prog}: {name}: {error.strerror}", file=sys.stderr)
+            all_read = False
+            continue
+        print(json.dumps(_line(name, text)), flush=True)
+    return 0 if all_read else 1
+
+
+def _read(name: str) -> str:
+    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    return content.decode("utf-8", errors="replace")
+
+
+def _line(name: str, text: str) -> dict[str, str | int | float | None]:
+    try:
+        measurement = load_tool("iperf").parse(_output(name, text))
+    except ParseError as error:
+        return dict.fromkeys(FIELDS) | {"file": name, "status": "failed", "reason": str(error)}
+    return dict.fromkeys(FIELDS) | {
+        "file": name,
+        "status": "ok",
+        "role": measurement.role,
+        "throughput_bps": measurement.throughput_bps,
+        "bytes": measurement.transferred_bytes,
+        "seconds": measurement.duration_s,
+        "streams": measurement.streams,
+        "throughput_resolution_bps": measurement.throughput_resolution_bps,
+    }
+
+
+def _output(name: str, text: str) -> str:
+    """The output itself, or that of a raw record's client with what it said on standard error."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        run = record.from_json(text, name)
+    except (RecursionError, ValueError) as error:
+        raise ParseError(f"{name}: not a raw record: {error}") from error
+    if run.status == "failed":
+        raise ParseError(f"the record says: {run.reason}")
+    if run.client is None:
+        raise ParseError("the record has no output of a client")
+    if not isinstance(run.client.stdout, str) or not isinstance(run.client.stderr, str):
+        raise ParseError("the record's output of the client is not text")
+    return run.client.stdout + run.client.stderr
+
+
+if __name__ == "__main__":
+    sys.exit(main())
