@@ -1,0 +1,291 @@
+"""Arithmetic means of systems across environments (the study's figure 5.5), with all points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hvcost.figures import Environment, Picture, style, systems_shown
+from hvcost.figures.repetitions import limit_note, spoken
+
+if TYPE_CHECKING:
+    from hvcost.tables import Repetition
+
+PLOT_IN = 3.4
+MIN_PLOT_WIDTH_IN = 4.8
+EDGE_IN = 0.12
+SYSTEM_GAP_IN = 0.3
+MIN_COLUMN_IN = 0.7
+MAX_ID_IN = 0.9
+MEAN_IN = 0.13
+ROW_IN = 0.19
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One system in one environment: a place on the x axis, in inches of the plot."""
+
+    system: str
+    environment: Environment
+    points: tuple[Repetition, ...]
+    x: float
+    width: float
+
+    @property
+    def values(self) -> list[float]:
+        return [p.throughput_bps for p in self.points if p.throughput_bps is not None]
+
+    @property
+    def mean_bps(self) -> float | None:
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def count_text(self) -> str:
+        return f"{len(self.values)}/{len(self.points)}" if self.points else "no data"
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the table is: left edge of the axes, x of the columns' origin, its top, in inches."""
+
+    left: float
+    origin: float
+    top: float
+    id_lines: int
+
+
+def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition], workload: str) -> Picture:
+    """A column of points and their mean for each system in each environment."""
+    ids = {environment.id for environment in environments}
+    points = [p for p in repetitions if p.workload == workload and p.environment in ids]
+    systems = systems_shown(environments, points)
+    styles = {name: style.system_style(name, kind) for name, kind in systems.items()}
+    columns = _columns(environments, points, list(systems))
+    shown_in = max((c.x + c.width / 2 for c in columns), default=0.0) + SYSTEM_GAP_IN / 2
+    plot_width_in = max(MIN_PLOT_WIDTH_IN, shown_in)
+
+    levels = _levels(environments)
+    unit = style.unit_for(
+        max([v for c in columns for v in c.values] + [level.bps for level in levels], default=0.0)
+    )
+    rows = ("environment", f"mean, {unit.name}", "ok / planned")
+    left_in = EDGE_IN + max(0.7, *(style.text_width(row, style.SMALL_PT) + 0.1 for row in rows))
+    beside_in = max((style.text_width(level.text, style.SMALL_PT) for level in levels), default=0.0)
+    text_in = left_in + plot_width_in + 0.2 + beside_in - EDGE_IN
+    title = f"Mean throughput per system and environment{_emulated_note(environments)}"
+    header = [
+        style.Paragraph.fit(
+            title,
+            text_in,
+            style.TITLE_PT,
+            weight="bold",
+        ),
+        style.Paragraph.fit(
+            f"Workload {workload}: throughput reported by the client. Points: repetitions in their "
+            "order, from left to right; line beside them: their arithmetic mean.",
+            text_in,
+            colour=style.MUTED,
+        ),
+    ]
+    footer = [
+        style.Paragraph.fit(text, text_in, style.SMALL_PT, style.MUTED) for text in _notes(environments)
+    ]
+    id_lines = max(len(_id_lines(environment)) for environment in environments)
+    table_in = ROW_IN * (id_lines + len(rows)) + 0.12
+    bottom = EDGE_IN + style.paragraphs_height(footer) + 0.08 + table_in
+    width = text_in + 2 * EDGE_IN
+    height = bottom + PLOT_IN + 0.15 + style.paragraphs_height(header) + EDGE_IN
+
+    figure = Figure(figsize=(width, height))
+    style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+    axes = style.add_axes(figure, left_in, bottom, plot_width_in, PLOT_IN)
+    # Columns keep their size when there are few of them, and stand in the middle.
+    shift = (plot_width_in - shown_in) / 2
+    axes.set_xlim(-shift, plot_width_in - shift)
+    axes.set_xticks([])
+    unit = style.rate_axis(axes, [v for c in columns for v in c.values], [level.bps for level in levels])
+    for level in levels:
+        style.draw_level(axes, unit, level)
+    style.label_levels(figure, axes, unit, levels)
+    for column in columns:
+        _draw_column(axes, column, styles[column.system], unit)
+    _write_table(figure, columns, rows, unit, _Places(left_in, left_in + shift, bottom, id_lines))
+    if not any(column.values for column in columns):
+        said = "No repetition succeeded." if points else "There are no measurements."
+        axes.text(0.5, 0.45, said, transform=axes.transAxes, ha="center", va="center")
+
+    return Picture(
+        name=f"means-{workload}",
+        title=f"{title}; {workload}",
+        description=" ".join(
+            spoken(f"{column.system} in {column.environment.id}", column.points) for column in columns
+        ),
+        figure=figure,
+    )
+
+
+def _id_lines(environment: Environment) -> list[str]:
+    return style.wrapped(environment.id, MAX_ID_IN, style.SMALL_PT)
+
+
+def _columns(
+    environments: Sequence[Environment], points: Sequence[Repetition], systems: Sequence[str]
+) -> list[_Column]:
+    columns: list[_Column] = []
+    x = 0.0
+    for system in systems:
+        own = {
+            environment.id: tuple(p for p in points if p.system == system and p.environment == environment.id)
+            for environment in environments
+        }
+        present = [
+            environment
+            for environment in environments
+            if own[environment.id] or system in environment.hypervisors
+        ]
+        widths = [
+            max(
+                MIN_COLUMN_IN,
+                *(style.text_width(line, style.SMALL_PT) + 0.12 for line in _id_lines(environment)),
+            )
+            for environment in present
+        ]
+        # The system's name stands under its columns.
+        missing = style.text_width(system, style.TEXT_PT, "bold") + 0.3 - sum(widths)
+        widths = [width + max(0.0, missing) / len(widths) for width in widths]
+        x += SYSTEM_GAP_IN / 2
+        for environment, width in zip(present, widths, strict=True):
+            columns.append(_Column(system, environment, own[environment.id], x + width / 2, width))
+            x += width
+        x += SYSTEM_GAP_IN / 2
+    return columns
+
+
+def _levels(environments: Sequence[Environment]) -> list[style.Level]:
+    """Lines of the links; environments with the same link share them."""
+    links: dict[tuple[float, float], list[Environment]] = {}
+    for environment in environments:
+        links.setdefault((environment.link_bps, environment.tcp_limit_bps), []).append(environment)
+    return [
+        level
+        for alike in links.values()
+        for level in style.link_levels(
+            alike[0],
+            f"{', '.join(environment.id for environment in alike)}: " if len(links) > 1 else "",
+        )
+    ]
+
+
+def _emulated_note(environments: Sequence[Environment]) -> str:
+    emulated = [environment.id for environment in environments if environment.emulated]
+    if not emulated:
+        return ""
+    if len(emulated) == len(environments):
+        return " (emulated machines)"
+    return f" ({', '.join(emulated)}: emulated machines)"
+
+
+def _notes(environments: Sequence[Environment]) -> list[str]:
+    caveats = dict.fromkeys(environment.caveat for environment in environments)
+    return [
+        *(f"{environment.title}." for environment in environments),
+        *(caveat for caveat in caveats if caveat),
+        limit_note(environments),
+    ]
+
+
+def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: style.Unit) -> None:
+    usable = min(column.width, 0.8) * 0.55
+    left = column.x - (usable + 0.06 + MEAN_IN) / 2
+    right = left + usable
+    ordered = sorted(column.points, key=lambda point: (point.boot, point.repetition))
+    last = max(len(ordered) - 1, 1)
+    # Repetitions in their order across the column: drift shows, and no point hides another.
+    places = [
+        left + usable * (position / last if len(ordered) > 1 else 0.5) for position in range(len(ordered))
+    ]
+    drawn = [
+        (x, point.throughput_bps / unit.bps)
+        for x, point in zip(places, ordered, strict=True)
+        if point.throughput_bps is not None
+    ]
+    failed = [x for x, point in zip(places, ordered, strict=True) if point.throughput_bps is None]
+    mean = column.mean_bps
+    axes.plot(
+        [x for x, _y in drawn],
+        [y for _x, y in drawn],
+        linestyle="none",
+        marker=own.marker,
+        markersize=5.0 if len(drawn) <= 30 else 3.5,
+        markerfacecolor=own.face,
+        markeredgecolor="white" if own.filled else own.colour,
+        markeredgewidth=0.5 if own.filled else 1.0,
+        zorder=4,
+        clip_on=False,
+    )
+    if mean is not None:
+        axes.plot(
+            [right + 0.06, right + 0.06 + MEAN_IN],
+            [mean / unit.bps] * 2,
+            color=style.INK,
+            linewidth=2.2,
+            solid_capstyle="butt",
+            zorder=4,
+        )
+    axes.plot(
+        failed,
+        [0.0] * len(failed),
+        linestyle="none",
+        marker="x",
+        markersize=5,
+        markeredgewidth=1.5,
+        color=own.colour,
+        transform=axes.get_xaxis_transform(),
+        zorder=5,
+        clip_on=False,
+    )
+
+
+def _write_table(
+    figure: Figure,
+    columns: Sequence[_Column],
+    rows: Sequence[str],
+    unit: style.Unit,
+    places: _Places,
+) -> None:
+    """The columns' numbers under them, and the systems' names."""
+    first = places.top - 0.08 - ROW_IN * 0.8
+    numbers = first - ROW_IN * (places.id_lines - 1)
+    baselines = [first, *(numbers - ROW_IN * row for row in range(1, len(rows)))]
+    for name, y in zip(rows, baselines, strict=True):
+        style.write_line(
+            figure, places.left - 0.1, y, name, style.SMALL_PT, colour=style.MUTED, align="right"
+        )
+    for column in columns:
+        mean = column.mean_bps
+        x = places.origin + column.x
+        for row, line in enumerate(_id_lines(column.environment)):
+            style.write_line(figure, x, first - ROW_IN * row, line, style.SMALL_PT, align="center")
+        mean_text = style.number_text(mean / unit.bps) if mean is not None else "none"
+        for text, y in zip((mean_text, column.count_text), baselines[1:], strict=True):
+            style.write_line(figure, x, y, text, style.SMALL_PT, align="center")
+    for system in dict.fromkeys(column.system for column in columns):
+        edges = [
+            edge
+            for column in columns
+            if column.system == system
+            for edge in (column.x - column.width / 2, column.x + column.width / 2)
+        ]
+        style.write_line(
+            figure,
+            places.origin + (min(edges) + max(edges)) / 2,
+            baselines[-1] - ROW_IN - 0.04,
+            system,
+            weight="bold",
+            align="center",
+        )

@@ -1,0 +1,349 @@
+"""Every repetition of every system of one environment (the study's figures 5.1 to 5.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hvcost.figures import BASELINE, Environment, Picture, style, systems_shown
+
+if TYPE_CHECKING:
+    from hvcost.tables import Repetition
+
+LEFT_IN = 0.75
+PLOT_IN = 3.2
+PLOT_WIDTHS_IN = (5.2, 11.0)
+POINT_IN = 0.12
+STRIP_ROW_IN = 0.2
+EDGE_IN = 0.12
+BOOT_GAP = 0.8
+
+
+def draw(
+    environment: Environment,
+    repetitions: Sequence[Repetition],
+    workload: str,
+    *,
+    with_bare_metal: bool,
+) -> Picture:
+    """Throughput over the repetition number, failed repetitions as crosses below the plot."""
+    points = [
+        point for point in repetitions if point.environment == environment.id and point.workload == workload
+    ]
+    systems = {
+        name: hypervisor
+        for name, hypervisor in systems_shown([environment], points).items()
+        if with_bare_metal or hypervisor != BASELINE
+    }
+    series = {name: [point for point in points if point.system == name] for name in systems}
+    columns = _Columns.of([point for own in series.values() for point in own])
+    styles = {name: style.system_style(name, kind) for name, kind in systems.items()}
+    failing = [name for name in systems if any(p.throughput_bps is None for p in series[name])]
+
+    entries = [style.LegendEntry(styles[name], _legend_text(name, series[name])) for name in systems]
+    levels = style.link_levels(environment)
+    beside = [level.text for level in levels] + [_failed_text(n, series[n]) for n in failing]
+    plot_width_in = min(max(PLOT_WIDTHS_IN[0], columns.count * POINT_IN), PLOT_WIDTHS_IN[1])
+    right_in = 0.2 + max(style.text_width(text, style.SMALL_PT) for text in beside) + EDGE_IN
+    text_in = max([LEFT_IN + plot_width_in + right_in - 2 * EDGE_IN, *(e.width for e in entries)])
+    width = text_in + 2 * EDGE_IN
+    header = _header(environment, workload, text_in)
+    legend = style.legend_rows(entries, text_in)
+    footer = [style.Paragraph.fit(limit_note([environment]), text_in, style.SMALL_PT, style.MUTED)]
+
+    strip_in = STRIP_ROW_IN * len(failing)
+    bottom = EDGE_IN + style.paragraphs_height(footer) + 0.52
+    legend_in = style.LEGEND_ROW_IN * len(legend)
+    height = (
+        bottom
+        + strip_in
+        + PLOT_IN
+        + (0.3 if columns.named else 0.16)
+        + legend_in
+        + style.paragraphs_height(header)
+        + EDGE_IN
+    )
+
+    figure = Figure(figsize=(width, height))
+    top = style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    style.draw_legend(figure, EDGE_IN, top - 0.02, legend)
+    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+
+    axes = style.add_axes(figure, LEFT_IN, bottom + strip_in, plot_width_in, PLOT_IN)
+    lowest = axes
+    if failing:
+        lowest = style.add_axes(figure, LEFT_IN, bottom, plot_width_in, strip_in)
+        _draw_failures(figure, lowest, columns, {name: series[name] for name in failing}, styles)
+        axes.tick_params(axis="x", labelbottom=False, length=0)
+    unit = style.rate_axis(
+        axes,
+        [p.throughput_bps for own in series.values() for p in own if p.throughput_bps is not None],
+        [environment.link_bps, environment.tcp_limit_bps],
+    )
+    _draw_points(axes, unit, columns, series, styles)
+    for level in levels:
+        style.draw_level(axes, unit, level)
+    style.label_levels(figure, axes, unit, levels)
+    columns.label(axes, lowest, plot_width_in)
+    _say_if_empty(axes, [point for own in series.values() for point in own])
+
+    stem = "repetitions-with-bare-metal" if with_bare_metal else "repetitions"
+    what = "hypervisors and bare metal" if with_bare_metal else "hypervisors"
+    return Picture(
+        name=f"{stem}-{workload}",
+        title=f"{environment.title}; {workload}, repetitions of {what}",
+        description=_description(environment, series),
+        figure=figure,
+    )
+
+
+def limit_note(environments: Sequence[Environment]) -> str:
+    """How the TCP limit comes from the link's rate."""
+    mtus = sorted({int(environment.link["mtu"]) for environment in environments})
+    return (
+        "TCP limit: link rate × (MTU − 52) / (MTU + 38), with MTU "
+        f"{' or '.join(map(str, mtus))}. 52 bytes of each packet are IPv4 and TCP headers with "
+        "timestamps, 38 bytes are Ethernet's framing around it."
+    )
+
+
+class _Columns:
+    """Places on the x axis: the repetitions of one boot after those of the other."""
+
+    def __init__(self, boots: Sequence[int], repetitions: int) -> None:
+        self.boots = tuple(boots)
+        self.repetitions = repetitions
+        self._pitch = repetitions + (BOOT_GAP if repetitions > 1 and len(boots) > 1 else 0)
+
+    @classmethod
+    def of(cls, points: Sequence[Repetition]) -> _Columns:
+        boots = sorted({point.boot for point in points}) or [1]
+        return cls(boots, max((point.repetition for point in points), default=1))
+
+    def x(self, boot: int, repetition: int) -> float:
+        return self.boots.index(boot) * self._pitch + repetition
+
+    @property
+    def count(self) -> int:
+        return len(self.boots) * self.repetitions
+
+    @property
+    def named(self) -> bool:
+        """Whether boots have their names above the plot."""
+        return len(self.boots) > 1 and self.repetitions > 1
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return 0.4, self.x(self.boots[-1], self.repetitions) + 0.6
+
+    def label(self, axes: Axes, lowest: Axes, width_in: float) -> None:
+        """Limits, ticks and names of boots; `lowest` bears the numbers."""
+        per_in = width_in / (self.limits[1] - self.limits[0])
+        if len(self.boots) > 1 and not self.named:
+            chosen = _thinned(len(self.boots), per_in)
+            ticks = [(self.x(self.boots[n - 1], 1), str(self.boots[n - 1])) for n in chosen]
+            lowest.set_xlabel("boot (one repetition each)")
+        else:
+            ticks = [
+                (self.x(boot, repetition), str(repetition))
+                for boot in self.boots
+                for repetition in _thinned(self.repetitions, per_in)
+            ]
+            several = len(self.boots) > 1
+            lowest.set_xlabel("repetition, counted within each boot" if several else "repetition")
+        for each in (axes, lowest):
+            each.set_xlim(*self.limits)
+        axes.set_xticks([])
+        lowest.set_xticks([x for x, _text in ticks], [text for _x, text in ticks])
+        if self.named:
+            self._name_boots(axes, per_in)
+
+    def _name_boots(self, axes: Axes, per_in: float) -> None:
+        names = [f"boot {boot}" for boot in self.boots]
+        room = self._pitch * per_in - 0.08
+        if max(style.text_width(name, style.SMALL_PT) for name in names) > room:
+            names = [str(boot) for boot in self.boots]
+            shown = set(_thinned(len(names), self._pitch * per_in))
+            names = [name if n in shown else "" for n, name in enumerate(names, start=1)]
+            axes.annotate(
+                "boot",
+                (0, 1),
+                xytext=(-4, 4),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                ha="right",
+                fontsize=style.SMALL_PT,
+                color=style.MUTED,
+            )
+        for number, (boot, name) in enumerate(zip(self.boots, names, strict=True)):
+            left = self.x(boot, 1) - 0.5 - BOOT_GAP / 2
+            right = self.x(boot, self.repetitions) + 0.5 + BOOT_GAP / 2
+            if number % 2:
+                axes.axvspan(left, right, color="#f2f2f2", linewidth=0, zorder=0)
+            axes.annotate(
+                name,
+                ((left + right) / 2, 1),
+                xytext=(0, 4),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                ha="center",
+                fontsize=style.SMALL_PT,
+                color=style.MUTED,
+            )
+
+
+def _thinned(count: int, per_in: float) -> list[int]:
+    """Numbers from 1 whose labels have room, `per_in` inches apart each."""
+    room = 0.1 + style.text_width(str(count), style.TEXT_PT)
+    step = next(
+        step for step in (1, 2, 5, 10, 20, 50, 100, 1000, count) if step * per_in >= room or step >= count
+    )
+    if step == 1:
+        return list(range(1, count + 1))
+    return [n for n in range(1, count + 1) if n % step == 0 or (n == 1 and step > 2)] or [1]
+
+
+def _header(environment: Environment, workload: str, width_in: float) -> list[style.Paragraph]:
+    says = (
+        f"Workload {workload}: throughput reported by the client; "
+        "in brackets: successful / planned repetitions."
+    )
+    return [
+        style.Paragraph.fit(environment.title, width_in, style.TITLE_PT, weight="bold"),
+        style.Paragraph.fit(f"{says} {environment.caveat}", width_in, colour=style.MUTED),
+    ]
+
+
+def _legend_text(system: str, points: Sequence[Repetition]) -> str:
+    if not points:
+        return f"{system} (no measurements)"
+    succeeded = sum(point.throughput_bps is not None for point in points)
+    return f"{system} ({succeeded}/{len(points)})"
+
+
+def _failed_text(system: str, points: Sequence[Repetition]) -> str:
+    failed = sum(point.throughput_bps is None for point in points)
+    return f"{system}: {failed} of {len(points)} failed"
+
+
+def _draw_points(
+    axes: Axes,
+    unit: style.Unit,
+    columns: _Columns,
+    series: Mapping[str, Sequence[Repetition]],
+    styles: Mapping[str, style.SystemStyle],
+) -> None:
+    crowd = max((len(points) for points in series.values()), default=0)
+    size = 6.0 if crowd <= 30 else 4.0
+    for index, (name, points) in enumerate(series.items()):
+        own = styles[name]
+        shift = (index - (len(series) - 1) / 2) * min(0.12, 0.6 / len(series))
+        for boot in columns.boots:
+            values = {p.repetition: p.throughput_bps for p in points if p.boot == boot}
+            repetitions = range(1, columns.repetitions + 1)
+            # A gap in the line, not a line across it, where a repetition failed.
+            y = [_scaled(values.get(repetition), unit) for repetition in repetitions]
+            axes.plot(
+                [columns.x(boot, repetition) + shift for repetition in repetitions],
+                y,
+                color=own.light,
+                linewidth=0.9,
+                marker=own.marker,
+                markersize=size,
+                markerfacecolor=own.face,
+                markeredgecolor="white" if own.filled else own.colour,
+                markeredgewidth=0.5 if own.filled else 1.2,
+                zorder=3,
+                clip_on=False,
+            )
+
+
+def _scaled(bps: float | None, unit: style.Unit) -> float:
+    return math.nan if bps is None else bps / unit.bps
+
+
+def _draw_failures(
+    figure: Figure,
+    axes: Axes,
+    columns: _Columns,
+    series: Mapping[str, Sequence[Repetition]],
+    styles: Mapping[str, style.SystemStyle],
+) -> None:
+    """One row of crosses for each system with failed repetitions."""
+    axes.set_ylim(len(series) - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.set_facecolor("#f7f7f7")
+    box = axes.get_position()
+    width, height = figure.get_size_inches()
+    for row, (name, points) in enumerate(series.items()):
+        failed = [point for point in points if point.throughput_bps is None]
+        axes.plot(
+            [columns.x(point.boot, point.repetition) for point in failed],
+            [row] * len(failed),
+            linestyle="none",
+            marker="x",
+            markersize=5,
+            markeredgewidth=1.5,
+            color=styles[name].colour,
+            clip_on=False,
+        )
+        middle = box.y1 * height - (row + 0.5) * STRIP_ROW_IN
+        style.write_line(
+            figure,
+            box.x1 * width + 0.08,
+            middle - 0.036,
+            _failed_text(name, points),
+            style.SMALL_PT,
+        )
+
+
+def _say_if_empty(axes: Axes, points: Sequence[Repetition]) -> None:
+    if any(point.throughput_bps is not None for point in points):
+        return
+    if points:
+        reasons = sorted({point.reason for point in points})
+        said = style.wrapped(reasons[0], 4.2, style.TEXT_PT)
+        shown = said[:3] + (["…"] if len(said) > 3 else [])
+        more = [f"and {len(reasons) - 1} more reasons"] if len(reasons) > 1 else []
+        lines = [f"No repetition succeeded: {len(points)} of {len(points)} failed.", *shown, *more]
+    else:
+        lines = ["There are no measurements."]
+    axes.text(
+        0.5,
+        0.45,
+        "\n".join(lines),
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        linespacing=1.4,
+        bbox={"facecolor": "white", "edgecolor": style.MUTED, "linewidth": 0.6, "pad": 8},
+        zorder=5,
+    )
+
+
+def _description(environment: Environment, series: Mapping[str, Sequence[Repetition]]) -> str:
+    parts = [spoken(name, points) for name, points in series.items()]
+    parts.append(
+        f"Link {style.rate_text(environment.link_bps)}, "
+        f"TCP limit {style.rate_text(environment.tcp_limit_bps)}."
+    )
+    return " ".join([*parts, environment.caveat]).strip()
+
+
+def spoken(name: str, points: Sequence[Repetition]) -> str:
+    """The series in a sentence, for those who cannot see it."""
+    values = [point.throughput_bps for point in points if point.throughput_bps is not None]
+    if not points:
+        return f"{name}: no measurements."
+    count = f"{name}: {len(values)} of {len(points)} repetitions succeeded"
+    if not values:
+        return f"{count}."
+    return (
+        f"{count}, {style.rate_text(min(values))} to {style.rate_text(max(values))}, "
+        f"mean {style.rate_text(sum(values) / len(values))}."
+    )

@@ -1,0 +1,85 @@
+"""Draw the figures of one environment: topology, repetitions, repetitions with bare metal.
+
+    python scripts/plot_environment.py --environment '{"environment": "env1", …}' \\
+        --measurements results/env1/measurements.csv --host results/env1/host.json \\
+        --output results/env1/figures
+
+Outputs, each as .svg and .png in the folder: topology, and for every workload
+repetitions-WORKLOAD and repetitions-with-bare-metal-WORKLOAD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from hvcost import figures, program, tables
+from hvcost.errors import ParseError
+from hvcost.figures import repetitions, style, topology
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run the program; its exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--environment",
+        required=True,
+        metavar="JSON",
+        help="what the configuration says about the environment: environment (its id), systems, "
+        "link, host, client; optionally description, guest, workloads",
+    )
+    parser.add_argument("--measurements", type=Path, required=True, metavar="CSV")
+    parser.add_argument("--host", type=Path, required=True, metavar="FILE", help="host.json")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
+    arguments = parser.parse_args()
+
+    def work() -> None:
+        plot(arguments.environment, arguments.measurements, arguments.host, arguments.output)
+
+    return program.run(work, arguments.log)
+
+
+def plot(environment_json: str, measurements: Path, host: Path, output: Path) -> None:
+    """Draw all figures, then put them in the folder in place of older ones."""
+    environment = figures.environment(figures.parsed_json(environment_json, "--environment"))
+    points = tables.repetitions(tables.read_csv(measurements))
+    others = sorted({point.environment for point in points} - {environment.id})
+    if others:
+        raise ParseError(f"{measurements}: is of {', '.join(others)}, not only {environment.id}")
+    workloads = figures.workloads_shown([environment], points)
+    if not workloads:
+        log.warning("%s: no repetitions, so only the topology is drawn", measurements)
+    files: dict[str, bytes] = {}
+    with style.house_style():
+        systems = figures.systems_shown([environment], points)
+        files |= style.rendered(topology.draw(environment, _facts(host), systems))
+        for workload in workloads:
+            for with_bare_metal in (False, True):
+                files |= style.rendered(
+                    repetitions.draw(environment, points, workload, with_bare_metal=with_bare_metal)
+                )
+    figures.replace_files(output, ("topology", "repetitions-*"), files)
+    log.info("%s: %d files", output, len(files))
+
+
+def _facts(host: Path) -> topology.Facts:
+    try:
+        data = json.loads(host.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParseError(f"{host}: not facts of a host: {error}") from error
+    facts = data.get("facts") if isinstance(data, dict) else None
+    if not isinstance(facts, dict):
+        raise ParseError(f"{host}: not facts of a host: `facts` is missing")
+    return facts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
