@@ -1,0 +1,24 @@
+# What hypervisors cost in network performance: what is built, in order.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A configuration on the command line takes the place of the default one; it is not merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    input:
+        expand("results/{env}/figures", env=EXPERIMENT.environments),
+        "results/figures",
+
+
+include: "rules/prepare.smk"
+include: "rules/measure.smk"
+include: "rules/analyse.smk"

@@ -1,0 +1,213 @@
+# The experiment, and the functions by which rules ask for their part of it.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+sys.path.insert(0, f"{workflow.basedir}/scripts")
+
+from hvcost import config as experiments
+from hvcost import plan
+from hvcost.errors import HvcostError
+
+PLAN = "results/plan.json"
+GUEST = "results/guest/manifest.json"
+HOST_IMAGE = multiext(
+    "results/host-image/",
+    "manifest.json",
+    "disk.qcow2",
+    "vmlinuz",
+    "initrd.img",
+    "xen",
+    "id_ed25519",
+    "known_hosts",
+)
+# Images before hosts before sessions: only then are all sessions ready for their random order.
+BUILD_PRIORITY = 2_000_000
+PREPARE_PRIORITY = 1_000_000
+
+
+def checked(function, *arguments):
+    """Result of a function of the package; its complaint as Snakemake prints complaints."""
+    try:
+        return function(*arguments)
+    except HvcostError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if not Path("scripts/hvcost").is_dir():
+    raise WorkflowError(
+        f"{Path.cwd()} has no scripts/hvcost: run snakemake in the project's folder, "
+        "or in a folder with links to scripts/ and envs/ of the project"
+    )
+
+EXPERIMENT = checked(
+    experiments.experiment, config, Path(workflow.basedir, "config/schema.yaml")
+)
+SESSIONS = plan.sessions(EXPERIMENT)
+SESSION_PRIORITIES = {
+    session: len(SESSIONS) - index for index, session in enumerate(SESSIONS)
+}
+REPETITIONS = expand(
+    "{workload}-{repetition}.json",
+    workload=EXPERIMENT.workloads,
+    repetition=range(1, EXPERIMENT.repetitions + 1),
+)
+COMPUTERS = {experiments.THIS_COMPUTER}.union(
+    *(environment.computers for environment in EXPERIMENT.environments.values())
+)
+
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+
+wildcard_constraints:
+    env="[a-z][a-z0-9-]*",
+    system="[a-z][a-z0-9-]*",
+    boot="[1-9][0-9]*",
+
+
+# Two jobs that measure, or a measurement and anything else, never share a computer.
+for computer in COMPUTERS:
+    workflow.register_resource(computer, 1)
+
+
+def environment(wildcards):
+    return checked(EXPERIMENT.environment, wildcards.env)
+
+
+def busy(computer):
+    """Whether a job of an environment keeps `computer` busy, as a Snakemake resource."""
+    return lambda wildcards: int(computer in environment(wildcards).computers)
+
+
+def session_spec(wildcards):
+    arguments = (wildcards.env, wildcards.system, int(wildcards.boot))
+    return experiments.as_json(checked(EXPERIMENT.session_spec, *arguments))
+
+
+def session_priority(wildcards):
+    session = plan.Session(wildcards.env, wildcards.system, int(wildcards.boot))
+    return SESSION_PRIORITIES.get(session, 0)
+
+
+def session_host(wildcards):
+    """The prepared host: a session that was measured before is not measured again for its sake.
+
+    `ancient` alone would not do. When Snakemake runs a job, it looks at no other reason to run the
+    jobs behind it, so that a change of their own is overlooked; and it runs all of them if the
+    file is missing. `before_update` takes the job that makes the file out of sight; that a host is
+    prepared before a session is then seen to by priorities and by the computers they both keep busy.
+    """
+    host = f"results/{wildcards.env}/host.json"
+    folder = Path(
+        f"results/{wildcards.env}/raw/{wildcards.system}/boot{wildcards.boot}"
+    )
+    if not all((folder / file).is_file() for file in REPETITIONS):
+        return host
+    if not Path(host).is_file():
+        # Snakemake then takes the raw files as they are; see the warning below.
+        raise WorkflowError(f"{host} is missing")
+    return ancient(before_update(host))
+
+
+for name in EXPERIMENT.environments:
+    host = Path("results", name, "host.json")
+    if not host.is_file() and any(host.parent.glob("raw/*/*/*.json")):
+        logger.warning(
+            f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
+            f"Prepare the host again: snakemake --force {host}"
+        )
+
+
+def session_guest(wildcards):
+    """The guest of a session; bare metal has none."""
+    system = checked(EXPERIMENT.system, wildcards.env, wildcards.system)
+    return [] if system.is_bare_metal else GUEST
+
+
+def host_image_manifest(wildcards):
+    return HOST_IMAGE[0] if environment(wildcards).is_emulated else []
+
+
+def host_image_option(wildcards):
+    manifest = host_image_manifest(wildcards)
+    return f"--host-image {manifest}" if manifest else ""
+
+
+def preparation_spec(wildcards):
+    return experiments.as_json(checked(EXPERIMENT.preparation_spec, wildcards.env))
+
+
+def figure_spec(wildcards):
+    return experiments.as_json(checked(EXPERIMENT.figure_spec, wildcards.env))
+
+
+def raw_files(wildcards):
+    """All repetitions of a system in an environment."""
+    checked(EXPERIMENT.system, wildcards.env, wildcards.system)
+    return expand(
+        "results/{env}/raw/{system}/boot{boot}/{file}",
+        env=wildcards.env,
+        system=wildcards.system,
+        boot=range(1, EXPERIMENT.boots + 1),
+        file=REPETITIONS,
+    )
+
+
+def tables(wildcards):
+    """The tables of all systems of an environment."""
+    return expand(
+        "results/{env}/measurements/{system}.csv",
+        env=wildcards.env,
+        system=environment(wildcards).systems,
+    )
+
+
+def sources(*patterns):
+    """Program files, so that a rule is run again when their content changes."""
+    return [
+        str(file)
+        for pattern in patterns
+        for file in sorted(Path("scripts").glob(pattern))
+    ]
+
+
+PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
+RECORD_SOURCES = (
+    "hvcost/errors.py",
+    "hvcost/program.py",
+    "hvcost/record.py",
+    "hvcost/tables.py",
+    "hvcost/verdict.py",
+    "hvcost/tools/*.py",
+)
+
+
+onstart:
+    jobs = list(workflow.dag.needrun_jobs())
+    todo = [
+        plan.Session(
+            job.wildcards.env, job.wildcards.system, int(job.wildcards.boot)
+        )
+        for job in jobs
+        if job.rule.name == "measure_session"
+    ]
+    before = [
+        " ".join([job.rule.name, *job.wildcards])
+        for job in jobs
+        if job.rule.name in PREPARATIONS
+    ]
+    if any(job.rule.name == "build_host_image" for job in jobs) or any(
+        EXPERIMENT.environments[job.wildcards.env].is_emulated
+        for job in jobs
+        if job.rule.name in ("prepare_host", "measure_session")
+    ):
+        # Imported here for the sake of the quick dry run.
+        from hvcost.connections.local import LocalConnection
+        from hvcost.emulated.machine import check_qemu
+
+        checked(check_qemu, LocalConnection("this computer"))
+    current = plan.make(EXPERIMENT, todo, workflow.cores)
+    plan.write(current, Path(PLAN))
+    print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)

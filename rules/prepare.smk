@@ -1,0 +1,68 @@
+# Images and hosts: everything that comes before the first measurement.
+
+
+rule build_guest_image:
+    input:
+        packages="envs/guest-packages.txt",
+        files=sources("hvcost/guest/files/*"),
+    output:
+        "results/guest/disk.qcow2",
+        "results/guest/vmlinuz",
+        "results/guest/initrd.img",
+        manifest=GUEST,
+    log:
+        "logs/build_guest_image.log",
+    priority: BUILD_PRIORITY
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **dict.fromkeys(COMPUTERS, 1),
+    params:
+        guest=experiments.as_json(EXPERIMENT.guest),
+    shell:
+        "python scripts/build_guest_image.py --guest {params.guest:q}"
+        " --packages {input.packages} --output results/guest --log {log}"
+
+
+rule build_host_image:
+    input:
+        packages="envs/host-packages.txt",
+    output:
+        HOST_IMAGE,
+    log:
+        "logs/build_host_image.log",
+    priority: BUILD_PRIORITY
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **dict.fromkeys(COMPUTERS, 1),
+    params:
+        hypervisors=experiments.packages_of_hypervisors(),
+    shell:
+        "python scripts/build_host_image.py --packages {input.packages}"
+        " --hypervisors {params.hypervisors}"
+        " --output results/host-image --log {log}"
+
+
+rule prepare_host:
+    input:
+        guest=GUEST,
+        host_image=host_image_manifest,
+        packages="envs/host-packages.txt",
+    output:
+        "results/{env}/host.json",
+    log:
+        "logs/prepare_host/{env}.log",
+    priority: PREPARE_PRIORITY
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **{computer: busy(computer) for computer in COMPUTERS},
+    params:
+        environment=preparation_spec,
+        host_image=host_image_option,
+    shell:
+        "python scripts/prepare_host.py --environment {params.environment:q}"
+        " --guest {input.guest} {params.host_image} --packages {input.packages}"
+        " --state results/machines"
+        " --output {output} --log {log}"
