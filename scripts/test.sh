@@ -1,0 +1,14 @@
+#!/bin/sh
+# Install what is needed, check the source and run all tests. Arguments go to pytest, for example
+#   sudo scripts/test.sh -m "not slow"
+set -eu
+cd "$(dirname "$0")/.."
+scripts/install.sh
+PATH="$PWD/.venv/bin:$PATH"
+export PATH
+ruff check
+ruff format --check
+mypy
+snakefmt --check Snakefile rules
+snakemake --lint
+exec pytest "$@"

@@ -1,0 +1,415 @@
+"""The real thing: real iperf against real guests, on this computer and in an emulated machine.
+
+The images are built once; each experiment runs through Snakemake as a user runs it. Needs root.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hvcost import environment, network, record
+from hvcost.connections.base import Journal
+from hvcost.connections.ssh import SshAddress, SshConnection
+from hvcost.deadline import Deadline
+from hvcost.emulated import machine
+from hvcost.emulated.image import HOST_NAME, load
+from hvcost.errors import CommandError, DeadlineExceeded, MachineError
+from hvcost.hosts.preparation import place_of_prepared
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "config", "envs", "profiles", "rules", "scripts")
+NO_KVM = "KVM does not work on this machine"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with the project's files as links and results of its own."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "results/machines"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        with (self.folder / "output.txt").open("w") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "snakemake", *arguments],
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return (self.folder / "output.txt").read_text(errors="replace")
+
+    def run(self, *arguments: str) -> str:
+        assert self.start(*arguments).wait() == 0, self.output()
+        return self.output()
+
+    def records(self, env: str, system: str) -> list[record.Record]:
+        files = sorted((self.folder / f"results/{env}/raw/{system}").glob("boot*/*.json"))
+        return [record.read(file) for file in files]
+
+    def left_behind(self) -> list[str]:
+        """Namespaces, processes and folders of this workspace that are still there."""
+        prefix = network.prefix_of(self.state)
+        runtime = f"/run/{prefix.rstrip('-')}"
+        processes = subprocess.run(
+            ["pgrep", "-af", f"{self.folder}|{prefix}"], capture_output=True, text=True
+        ).stdout.splitlines()
+        return [
+            *(str(path) for path in network.NAMESPACES.glob(f"{prefix}*")),
+            *(str(path) for path in Path("/run").glob(f"{Path(runtime).name}*")),
+            *(line for line in processes if "pytest" not in line),
+        ]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    folder = tmp_path_factory.mktemp("workspace")
+    for part in PARTS:
+        (folder / part).symlink_to(ROOT / part)
+    workspace = Workspace(folder)
+    workspace.run("results/guest/manifest.json", "--configfile", "config/local.yaml")
+    yield workspace
+    # Some hundred MB that pytest would keep for three runs.
+    shutil.rmtree(folder / "results/host-image", ignore_errors=True)
+    shutil.rmtree(folder / "results/machines", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def local(workspace: Workspace) -> Workspace:
+    """The workspace with config/local.yaml measured."""
+    workspace.run("all", "--configfile", "config/local.yaml")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def emulated(workspace: Workspace) -> Workspace:
+    """The workspace with config/quick.yaml measured."""
+    workspace.run("all", "--configfile", "config/quick.yaml")
+    return workspace
+
+
+def evidence(one: record.Record) -> dict[str, Any]:
+    return {
+        "enabled": one.proof["query-kvm"]["enabled"],
+        "status": one.proof["query-status"]["status"],
+        "vendor": one.proof["guest"]["cpuid_vendor"],
+        "driver": one.proof["guest"]["driver"],
+    }
+
+
+def test_guest_built_twice_is_the_same_guest(workspace: Workspace) -> None:
+    manifest = workspace.folder / "results/guest/manifest.json"
+    first = manifest.read_bytes()
+    workspace.run("--force", str(manifest.relative_to(workspace.folder)), "--configfile", "config/local.yaml")
+    assert manifest.read_bytes() == first
+
+
+def test_an_interrupted_image_build_leaves_no_mount_and_no_file(tmp_path: Path) -> None:
+    output = tmp_path / "guest"
+    command: list[str | Path] = [
+        sys.executable,
+        "build_guest_image.py",
+        "--output",
+        output,
+        "--log",
+        tmp_path / "log",
+    ]
+    command += ["--guest", '{"cpus": 1, "memory_mib": 128, "disk_gib": 10}']
+    command += ["--packages", ROOT / "envs/guest-packages.txt"]
+    building = subprocess.Popen(command, cwd=ROOT / "scripts", start_new_session=True)
+    deadline = Deadline(120, "packages of the guest")
+    while not (output / "scratch/root/usr/bin/busybox").exists():
+        deadline.wait_a_little()
+    os.killpg(building.pid, signal.SIGTERM)
+    assert building.wait() == 130
+    assert list(output.iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+
+
+def test_local_experiment_measures_and_proves_every_repetition(local: Workspace) -> None:
+    for system in ("bare-metal", "qemu"):
+        records = local.records("local", system)
+        assert [(one.status, one.reason) for one in records] == [("ok", None)] * 3
+        for one in records:
+            assert one.client and one.client.argv[:2] == ("iperf", "-c")
+            assert one.server and one.server.argv == ("iperf", "-s")
+            assert "congctl cubic" in str((one.facts["client"] or {})["route"])
+            assert any("iperf" in command.argv for command in one.commands)
+    expected = {"enabled": False, "status": "running", "vendor": "TCGTCGTCGTCG", "driver": "virtio_net"}
+    assert [evidence(one) for one in local.records("local", "qemu")] == [expected] * 3
+    boots = {(one.facts["guest"] or {})["boot_id"] for one in local.records("local", "qemu")}
+    assert len(boots) == 1
+
+
+def test_local_experiment_ends_with_the_figures(local: Workspace) -> None:
+    figures = {path.name for path in (local.folder / "results/local/figures").iterdir()}
+    names = ("topology", "repetitions-tcp", "repetitions-with-bare-metal-tcp")
+    assert {f"{name}.{kind}" for name in names for kind in ("svg", "png")} <= figures
+    assert (local.folder / "results/figures/means-tcp.svg").is_file()
+
+
+def test_local_experiment_leaves_nothing_behind_and_nothing_to_do(local: Workspace) -> None:
+    assert local.left_behind() == []
+    assert "Nothing to be done" in local.run("all", "--configfile", "config/local.yaml")
+
+
+def test_figures_rebuilt_from_real_records_have_the_same_bytes(local: Workspace) -> None:
+    folder = local.folder / "results/local/figures"
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*g")}
+    local.run("results/local/figures", "--force", "--configfile", "config/local.yaml")
+    assert {path.name: path.read_bytes() for path in folder.glob("*.*g")} == before
+
+
+def variant(workspace: Workspace, name: str, systems: dict[str, Any]) -> list[str]:
+    """Arguments for config/local.yaml with other systems, measured once."""
+    config = yaml.safe_load((ROOT / "config/local.yaml").read_text())
+    config |= {"systems": systems, "repetitions": 1}
+    config["environments"] = {name: config["environments"]["local"]}
+    path = workspace.folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return ["--configfile", path.name]
+
+
+def test_kvm_is_proved_or_refused_with_that_sentence(workspace: Workspace) -> None:
+    arguments = variant(workspace, "kvm-here", {"kvm": {"hypervisor": "kvm"}})
+    finished = workspace.start("results/kvm-here/measurements/kvm.csv", *arguments)
+    if finished.wait() == 0:
+        assert [evidence(one)["enabled"] for one in workspace.records("kvm-here", "kvm")] == [True]
+    else:
+        assert NO_KVM in workspace.output()
+        assert workspace.records("kvm-here", "kvm") == []
+    assert workspace.left_behind() == []
+
+
+@pytest.mark.parametrize("nic", ["e1000", "rtl8139"])
+def test_nic_model_is_what_the_options_say(workspace: Workspace, nic: str) -> None:
+    systems = {f"qemu-{nic}": {"hypervisor": "qemu", "options": {"nic": nic}}}
+    name = f"nic-{nic}"
+    workspace.run(f"results/{name}/measurements/qemu-{nic}.csv", *variant(workspace, name, systems))
+    assert [one.status for one in workspace.records(name, f"qemu-{nic}")] == ["ok"]
+
+
+def interrupted(workspace: Workspace, how: signal.Signals, name: str) -> list[str]:
+    """Start a session of a guest and interrupt it in its first run; the arguments for Snakemake."""
+    systems = {"qemu": {"hypervisor": "qemu"}}
+    arguments = [f"results/{name}/measurements/qemu.csv", *variant(workspace, name, systems)]
+    running = workspace.start(*arguments)
+    deadline = Deadline(120, "first run")
+    while "run 1 of 1" not in workspace.output():
+        assert running.poll() is None, workspace.output()
+        deadline.wait_a_little(0.05)
+    os.killpg(running.pid, how)
+    assert running.wait() != 0
+    return arguments
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_session_leaves_nothing_behind(workspace: Workspace, how: signal.Signals) -> None:
+    interrupted(workspace, how, f"by-{how.name.lower()}")
+    deadline = Deadline(30, "end of everything that was started")
+    while left := workspace.left_behind():
+        deadline.check(str(left))
+        time.sleep(0.1)
+
+
+def test_what_a_killed_session_left_is_cleaned_up_by_the_next(workspace: Workspace) -> None:
+    arguments = interrupted(workspace, signal.SIGKILL, "by-sigkill")
+    workspace.run(*arguments, "--unlock")
+    workspace.run(*arguments)
+    assert [one.status for one in workspace.records("by-sigkill", "qemu")] == ["ok"]
+    assert workspace.left_behind() == []
+
+
+def test_two_checkouts_take_turns_on_one_computer(workspace: Workspace) -> None:
+    other = Workspace(workspace.folder.with_name("other-checkout"))
+    other.folder.mkdir()
+    for part in PARTS:
+        (other.folder / part).symlink_to(ROOT / part)
+    shutil.copytree(workspace.folder / "results/guest", other.folder / "results/guest")
+    running = []
+    for one in (workspace, other):
+        arguments = variant(one, "at-once", {"bare-metal": {"hypervisor": "bare-metal"}})
+        running.append(one.start("results/at-once/measurements/bare-metal.csv", *arguments))
+    assert [process.wait() for process in running] == [0, 0], workspace.output() + other.output()
+    spans = []
+    for one in (workspace, other):
+        (only,) = one.records("at-once", "bare-metal")
+        assert only.status == "ok" and only.client and only.client.duration_s
+        start = datetime.datetime.fromisoformat(only.started_at)
+        spans.append((start, start + datetime.timedelta(seconds=only.client.duration_s)))
+    first, second = sorted(spans)
+    assert first[1] < second[0]
+    assert workspace.left_behind() + other.left_behind() == []
+
+
+def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> None:
+    systems = {"qemu": {"hypervisor": "qemu"}}
+    name = "killed-guest"
+    running = workspace.start(f"results/{name}/measurements/qemu.csv", *variant(workspace, name, systems))
+    deadline = Deadline(120, "first run")
+    log = workspace.folder / f"logs/measure_session/{name}/qemu/boot1.log"
+    while "run 1 of 1" not in workspace.output() or "listening()" not in log.read_text():
+        deadline.wait_a_little(0.05)
+    runtime = Path("/run") / network.prefix_of(workspace.state).rstrip("-") / "session/pid"
+    os.kill(int(runtime.read_text()), signal.SIGKILL)
+    assert running.wait() == 0, workspace.output()
+    (failed,) = workspace.records(name, "qemu")
+    assert failed.status == "failed"
+    assert failed.reason and f"{name} guest qemu: the guest is gone" in failed.reason
+    table = (workspace.folder / f"results/{name}/measurements/qemu.csv").read_text()
+    assert len(re.findall(",failed,", table)) == len(table.splitlines()) - 1
+    assert workspace.left_behind() == []
+
+
+def test_emulated_experiment_measures_and_proves_every_repetition(emulated: Workspace) -> None:
+    for system in ("bare-metal", "qemu", "kvm", "xen"):
+        records = emulated.records("quick", system)
+        assert [(one.status, one.reason) for one in records] == [("ok", None)] * 2
+        vendor = "XenVMMXenVMM" if system == "xen" else "TCGTCGTCGTCG"
+        assert {(one.facts["host"] or {})["cpuid_vendor"] for one in records} == {vendor}
+    assert [evidence(one)["enabled"] for one in emulated.records("quick", "qemu")] == [False] * 2
+    kvm = {"enabled": True, "status": "running", "vendor": "KVMKVMKVM", "driver": "virtio_net"}
+    assert [evidence(one) for one in emulated.records("quick", "kvm")] == [kvm] * 2
+    for one in emulated.records("quick", "xen"):
+        (domain,) = one.proof["xl_list"]
+        assert domain["config"]["c_info"]["type"] == "pv"
+        assert one.proof["guest"]["hypervisor_type"] == "xen"
+        assert one.proof["guest"]["driver"] == "vif"
+
+
+def test_emulated_experiment_leaves_nothing_behind_and_nothing_to_do(emulated: Workspace) -> None:
+    assert emulated.left_behind() == []
+    assert "Nothing to be done" in emulated.run("all", "--configfile", "config/quick.yaml")
+
+
+def test_preparing_a_host_again_changes_nothing_that_is_there(emulated: Workspace) -> None:
+    prepared = json.loads((emulated.folder / "results/quick/host.json").read_text())
+    assert prepared["problems"] == []
+    assert [change for change in prepared["changes"] if change.startswith("installed")] == []
+    assert prepared["facts"]["driver"] == "virtio_net"
+
+
+@pytest.fixture(scope="module")
+def operation(emulated: Workspace) -> Iterator[environment.Operation]:
+    """The prepared emulated machine, switched on."""
+    host_json = emulated.folder / "results/quick/host.json"
+    prepared = json.loads(host_json.read_text())["machine"]
+    hardware = {key: prepared["host"][key] for key in ("cpus", "memory_mib", "accelerator")}
+    images = emulated.folder / "results/host-image/manifest.json"
+    place = place_of_prepared(host_json, emulated.state, prepared["link"], hardware)
+    place = dataclasses.replace(place, host_image=images)
+    with environment.in_operation(place, Journal(), purpose="measure") as opened:
+        yield opened
+
+
+def test_ssh_keeps_arguments_streams_and_exit_codes(operation: environment.Operation) -> None:
+    words = ["a b", "'", '"', "$HOME", "`id`", "\n", "*", "", "é", "--"]
+    output = operation.host.run(["sh", "-c", 'printf "%s\\0" "$@"', "sh", *words]).stdout
+    assert output.split("\0")[:-1] == words
+    result = operation.host.run(["sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in", check=False)
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "in", "err\n")
+    # More than a channel's window on both streams, of which one would stop the other.
+    script = "head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero"
+    result = operation.host.run(["sh", "-c", script])
+    assert len(result.stdout) == len(result.stderr) == 3_000_000
+
+
+def test_ssh_command_that_takes_too_long_is_given_up(operation: environment.Operation) -> None:
+    with pytest.raises(DeadlineExceeded, match="quick host: `sleep 600`"):
+        operation.host.run(["sleep", "600"], timeout_s=1)
+    with pytest.raises(CommandError, match="quick host: `false`"):
+        operation.host.run(["false"])
+
+
+def test_ssh_refuses_an_unknown_host_key(
+    operation: environment.Operation, emulated: Workspace, tmp_path: Path
+) -> None:
+    image = load(emulated.folder / "results/host-image/manifest.json")
+    far = f"{network.prefix_of(emulated.state)}quick-far"
+    unknown, changed = tmp_path / "unknown", tmp_path / "changed"
+    unknown.touch()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    kind, key = (tmp_path / "key.pub").read_text().split()[:2]
+    changed.write_text(f"{HOST_NAME} {kind} {key}\n")
+    for known_hosts, complaint in ((unknown, "is unknown; connect once"), (changed, "ssh-keygen -R")):
+        transport = network.open_tcp(far, "127.0.0.1", machine.SSH_PORT, 30)
+        with pytest.raises(MachineError, match=complaint):
+            SshConnection(
+                "host", SshAddress(HOST_NAME, "root", 22, image.key, known_hosts), transport=transport
+            )
+        transport.close()
+
+
+JUMPING = """
+import sys
+from pathlib import Path
+from hvcost.connections.ssh import SshAddress, SshConnection
+connection = SshConnection("inner", SshAddress("inner"), config_file=Path(sys.argv[1]))
+print(connection.run(["sh", "-c", "echo $SSH_CLIENT"]).stdout, end="")
+connection.close()
+"""
+
+
+def test_ssh_goes_by_the_user_s_configuration_and_its_jump_hosts(
+    operation: environment.Operation, emulated: Workspace, tmp_path: Path
+) -> None:
+    image = load(emulated.folder / "results/host-image/manifest.json")
+    far = f"{network.prefix_of(emulated.state)}quick-far"
+    key = image.known_hosts.read_text().split(maxsplit=1)[1]
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{machine.SSH_PORT} {key}127.0.0.1 {key}")
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host outer\n  HostName 127.0.0.1\n  Port {machine.SSH_PORT}\n"
+        "Host inner\n  HostName 127.0.0.1\n  ProxyJump outer\n"
+        f"Host *\n  User root\n  IdentityFile {image.key}\n  UserKnownHostsFile {known_hosts}\n"
+    )
+    # Inside the namespace the machine is at port 2222; its own port 22 is reached only through it.
+    seen = subprocess.run(
+        ["ip", "netns", "exec", far, sys.executable, "-c", JUMPING, config],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+    )
+    assert seen.stdout.startswith("127.0.0.1 "), seen.stderr
+
+
+def test_ssh_upload_is_whole_and_compared(operation: environment.Operation, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(os.urandom(1_000_000))
+    operation.host.put(source, "/tmp/uploaded")
+    size = operation.host.run(["stat", "--format=%s", "/tmp/uploaded"]).stdout
+    assert int(size) == 1_000_000
+    with pytest.raises(MachineError, match="/nowhere/file"):
+        operation.host.put(source, "/nowhere/file")
+
+
+def test_emulated_machine_reaches_nothing_outside(operation: environment.Operation) -> None:
+    routes = operation.host.run(["ip", "-json", "route", "show", "default"]).stdout
+    assert json.loads(routes or "[]") == []

@@ -1,0 +1,317 @@
+"""iperf: command lines, and its parser on recorded output of real runs and on damaged output."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hvcost.errors import ConfigError, ParseError
+from hvcost.tools import Measurement, load_tool
+from hvcost.tools.iperf import BITS_PER_UNIT, BYTES_PER_UNIT, parse
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+# One directory per capture: stdout.txt, stderr.txt unless that was empty, and expected.json, which
+# says where the capture comes from and what is to be read from it.
+CASES = sorted(path.parent for path in Path(__file__).parent.glob("data/iperf/*/expected.json"))
+STUDY = {"tool": "iperf", "duration_s": 10}
+
+
+def expected(case: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((case / "expected.json").read_text())
+    return data
+
+
+def stdout(case: Path) -> str:
+    return (case / "stdout.txt").read_text()
+
+
+CAPTURES = {case.name: stdout(case) for case in CASES}
+GOOD = {case.name: stdout(case) for case in CASES if "measurement" in expected(case)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_recorded_output(case: Path) -> None:
+    want = expected(case)
+    if "reason" in want:
+        with pytest.raises(ParseError) as caught:
+            parse(stdout(case))
+        assert want["reason"] in str(caught.value)
+    else:
+        assert parse(stdout(case)) == Measurement(**want["measurement"])
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if (case / "stderr.txt").exists()], ids=lambda case: case.name
+)
+def test_trouble_on_standard_error_spoils_the_run(case: Path) -> None:
+    want = expected(case)
+    if "reason_with_stderr" in want:
+        with pytest.raises(ParseError) as caught:
+            parse(stdout(case) + (case / "stderr.txt").read_text())
+        assert want["reason_with_stderr"] in str(caught.value)
+
+
+def test_recordings_cover_old_and_new_and_say_where_they_come_from() -> None:
+    sources = [expected(case)["source"] for case in CASES]
+    for origin in ("the study", "2.0.5", "2.0.13", "2.1.8", "2.2.1"):
+        assert any(origin in source for source in sources), origin
+
+
+def test_the_study_s_figures_are_read_with_their_precision() -> None:
+    assert parse(CAPTURES["study-2010-client"]) == Measurement(
+        role="client",
+        throughput_bps=44_000_000.0,
+        transferred_bytes=52.5 * 1024**2,
+        duration_s=10.0,
+        streams=1,
+        throughput_resolution_bps=100_000.0,
+        transferred_resolution_bytes=1024**2 / 10,
+    )
+
+
+# --- command lines
+
+
+@pytest.mark.parametrize(
+    ("workload", "argv"),
+    [
+        (STUDY, ("iperf", "-c", "198.18.1.3", "-t", "10")),
+        ({**STUDY, "duration_s": 0.5}, ("iperf", "-c", "198.18.1.3", "-t", "0.5")),
+        ({**STUDY, "streams": 1, "window": None}, ("iperf", "-c", "198.18.1.3", "-t", "10")),
+        ({**STUDY, "streams": 4}, ("iperf", "-c", "198.18.1.3", "-t", "10", "-P", "4")),
+        ({**STUDY, "window": "64K"}, ("iperf", "-c", "198.18.1.3", "-t", "10", "-w", "64K")),
+    ],
+)
+def test_client_argv(workload: Mapping[str, Any], argv: tuple[str, ...]) -> None:
+    assert load_tool("iperf").client_argv(workload, "198.18.1.3") == argv
+
+
+def test_server_argv() -> None:
+    tool = load_tool("iperf")
+    assert tool.server_argv(STUDY) == ("iperf", "-s")
+    assert tool.server_argv(STUDY, "198.18.1.3") == ("iperf", "-s", "-B", "198.18.1.3")
+    assert tool.server_port == 5001
+
+
+def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
+    tool = load_tool("iperf")
+    one, four = tool.deadline_s(STUDY), tool.deadline_s({**STUDY, "streams": 4})
+    assert one > 10 + 8 * 4 * 1024**2 / 1e6
+    assert four - one > 3 * 8 * 4 * 1024**2 / 1e6 - 1
+    assert tool.deadline_s({**STUDY, "duration_s": 60}) == one + 50
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("duration_s", 0),
+        ("duration_s", "10"),
+        ("duration_s", math.nan),
+        ("streams", 0),
+        ("streams", 1.5),
+        ("streams", True),
+        ("window", 65536),
+        ("window", "64 K"),
+        ("window", "-1K"),
+        ("parallel", 4),
+    ],
+)
+def test_wrong_option_is_named(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load_tool("iperf").client_argv({**STUDY, key: value}, "198.18.1.3")
+
+
+@pytest.mark.parametrize("name", ["netperf", "", "iperf.py", "../iperf", "hvcost.errors"])
+def test_unknown_tool_lists_those_that_exist(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not one of: .*iperf"):
+        load_tool(name)
+
+
+# --- what a reason says
+
+
+def plain(report: str, role: str = "client") -> str:
+    banner = {
+        "client": "Client connecting to 198.18.1.3, TCP port 5001",
+        "server": "Server listening on TCP port 5001",
+    }[role]
+    ends = {"client": ("1 port 50308", "3 port 5001"), "server": ("3 port 5001", "1 port 50308")}
+    local, peer = ends[role]
+    return (
+        f"{'-' * 60}\n{banner}\nTCP window size: 16.0 KByte (default)\n{'-' * 60}\n"
+        f"[  3] local 198.18.1.{local} connected with 198.18.1.{peer}\n"
+        f"[ ID] Interval       Transfer     Bandwidth\n{report}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        (" \n\n", "empty"),
+        ("hello\n", "neither the banner"),
+        (plain(""), "there is no report"),
+        (plain("[  3]  0.0-10.0 sec  0.00 Bytes  0.00 bits/sec"), "0 bytes"),
+        (plain("[  3]  0.0-10.0 sec  0.00 GBytes  0.00 Gbits/sec"), "0 bytes"),
+        (plain("[  3]  0.0-10.0 sec  0.01 GBytes  0.00 Gbits/sec"), "printed as 0"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  nan bits/sec"), "not a number"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  -nan bits/sec"), "not a number"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  inf Gbits/sec"), "infinite"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  -44.0 Mbits/sec"), "negative"),
+        (plain("[  3]  0.0--1.0 sec  52.5 MBytes  44.0 Mbits/sec"), "negative"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  4x.0 Mbits/sec"), "unreadable"),
+        (plain(f"[  3]  0.0-10.0 sec  52.5 MBytes  {'9' * 400} Mbits/sec"), "unreadable"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  44.0 Mbi"), "cut or unreadable"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  44.0 furlongs/sec"), "cut or unreadable"),
+        (plain("[  3]  0.0- 0.0 sec  52.5 MBytes  44.0 Mbits/sec"), "no length"),
+        (plain("[  3]  9.0-10.0 sec  5.25 MBytes  44.0 Mbits/sec"), "only interval reports"),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  440 Mbits/sec"), "do not agree"),
+        (plain("[  4]  0.0-10.0 sec  52.5 MBytes  44.0 Mbits/sec"), "incomplete"),
+        (
+            plain(
+                "[  3]  0.0- 1.0 sec  5.25 MBytes  44.0 Mbits/sec\n"
+                "[  3]  2.0- 3.0 sec  5.25 MBytes  44.0 Mbits/sec\n"
+                "[  3]  0.0- 3.0 sec  15.8 MBytes  44.0 Mbits/sec"
+            ),
+            "with a gap",
+        ),
+        (
+            plain(
+                "[  3]  0.0-10.0 sec  52.5 MBytes  44.0 Mbits/sec\n"
+                "[  3]  0.0- 1.0 sec  5.25 MBytes  44.0 Mbits/sec"
+            ),
+            "several runs",
+        ),
+        (plain("[  3]  0.0-10.0 sec  52.5 MBytes  44.0 Mbits/sec") * 2, "several runs"),
+        ("20261123040037,198.18.1.1,35154,198.18.1.3,5001,3,0.0-1.0,25165824,1986", "is cut"),
+        ("20261123040037,198.18.1.1,35154,198.18.1.3,5001,3,0.0-1.0,25165824\n", "8 fields"),
+        ("20261123040037,198.18.1.1,35154,198.18.1.3,5001,3,0.0-1.0,25165824,-8\n", "negative"),
+        ("20261123040037,198.18.1.1,35154,198.18.1.3,5001,3,0.0-1.0,0,0\n", "0 bytes"),
+        ("20261123040037,198.18.1.1,0,198.18.1.3,5001,-1,0.0-1.0,125000,1000000\n", "incomplete"),
+    ],
+)
+def test_reason(text: str, reason: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        parse(text)
+    assert reason in str(caught.value)
+
+
+def test_a_reason_is_one_printable_line_whatever_the_output_holds() -> None:
+    with pytest.raises(ParseError) as caught:
+        parse(plain("[  3]  0.0-10.0 sec \x1b[31m\x00" + "x" * 10_000))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+def test_warnings_and_other_line_ends_do_no_harm() -> None:
+    report = "[  3]  0.0-10.0 sec  52.5 MBytes  44.0 Mbits/sec"
+    want = parse(plain(report))
+    assert parse(plain(report).replace("\n", "\r\n")) == want
+    assert parse(plain(report).removesuffix("\n")) == want
+    assert parse("WARNING: attempt to set TCP maximum segment size failed\n" + plain(report)) == want
+
+
+def test_one_stream_of_two_is_not_a_result() -> None:
+    lines = CAPTURES["2.0.5-streams-client"].splitlines(keepends=True)
+    for cut in range(len(lines) - 1):
+        with pytest.raises(ParseError):
+            parse("".join(lines[: cut + 1]))
+
+
+# --- properties
+
+
+def is_sound(measurement: Measurement) -> bool:
+    return (
+        all(
+            math.isfinite(value) and value > 0
+            for name, value in asdict(measurement).items()
+            if name != "role"
+        )
+        and measurement.streams >= 1
+        and measurement.role in ("client", "server")
+    )
+
+
+def parse_or_refuse(text: str) -> Measurement | None:
+    try:
+        measurement = parse(text)
+    except ParseError as error:
+        assert str(error)
+        return None
+    assert is_sound(measurement)
+    return measurement
+
+
+FRAGMENTS = st.sampled_from(
+    sorted({line for text in CAPTURES.values() for line in text.splitlines(keepends=True)})
+)
+
+
+@given(st.one_of(st.text(), st.lists(st.one_of(FRAGMENTS, st.text()), max_size=12).map("".join)))
+def test_any_text_is_a_sound_figure_or_refused(text: str) -> None:
+    parse_or_refuse(text)
+
+
+@given(
+    st.sampled_from(sorted(CAPTURES)),
+    st.integers(min_value=0),
+    st.integers(min_value=0, max_value=8),
+    st.text(max_size=8),
+)
+def test_damaged_captures_are_sound_or_refused(name: str, at: int, removed: int, inserted: str) -> None:
+    text = CAPTURES[name]
+    at %= len(text) + 1
+    parse_or_refuse(text[:at] + inserted + text[at + removed :])
+
+
+# Cut after the first interval report, or the first of several CSV lines, a text reads as a complete
+# run that was shorter, or had one stream.
+UNAMBIGUOUS = [name for name in GOOD if "interval" not in name and not ("csv" in name and "streams" in name)]
+
+
+@given(st.sampled_from(sorted(UNAMBIGUOUS)), st.integers(min_value=0))
+def test_a_cut_capture_is_the_same_figure_or_none(name: str, at: int) -> None:
+    text = GOOD[name]
+    cut = parse_or_refuse(text[: at % len(text)])
+    assert cut is None or cut == parse(text)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[str, str, float, float, float, float]:
+    """Text of a run as some iperf prints it: text, role, bit/s, its step, bytes, their step."""
+    decimals = draw(st.sampled_from([1, 2, 4]))
+    seconds = draw(st.integers(min_value=2, max_value=3600))
+    rate_bps = draw(st.floats(min_value=1e3, max_value=1e13))
+    unit = draw(st.sampled_from([u for u in BITS_PER_UNIT if u != "P"]))
+    in_bytes = draw(st.booleans())
+    role = draw(st.sampled_from(["client", "server"]))
+    per_unit = 8.0 * BYTES_PER_UNIT[unit] if in_bytes else float(BITS_PER_UNIT[unit])
+    transferred = rate_bps * seconds / 8
+    places, byte_places = (draw(st.sampled_from([0, 1, 2, 3])) for _ in range(2))
+    printed = f"{rate_bps / per_unit:.{places}f}"
+    printed_bytes = f"{transferred / BYTES_PER_UNIT[unit]:.{byte_places}f}"
+    assume(float(printed) > 0 and float(printed_bytes) > 0)
+    report = (
+        f"[  3] {0:.{decimals}f}-{seconds:.{decimals}f} sec  {printed_bytes} {unit}Bytes"
+        f"  {printed} {unit}{'Bytes' if in_bytes else 'bits'}/sec"
+    )
+    step, byte_step = per_unit / 10**places, BYTES_PER_UNIT[unit] / 10**byte_places
+    return plain(report, role), role, rate_bps, step, transferred, byte_step
+
+
+@given(runs())
+def test_a_rendered_run_is_read_back_within_its_resolution(
+    run: tuple[str, str, float, float, float, float],
+) -> None:
+    text, role, rate_bps, step, transferred, byte_step = run
+    measurement = parse(text)
+    assert measurement.role == role
+    assert measurement.throughput_resolution_bps == pytest.approx(step)
+    assert measurement.transferred_resolution_bytes == pytest.approx(byte_step)
+    assert abs(measurement.throughput_bps - rate_bps) <= step * 0.5 + 1e-9 * rate_bps
+    assert abs(measurement.transferred_bytes - transferred) <= byte_step * 0.5 + 1e-9 * transferred

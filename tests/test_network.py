@@ -1,0 +1,114 @@
+"""The networks this computer plays, with real namespaces and real iperf inside them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from hvcost import network
+from hvcost.connections.local import LocalConnection
+from hvcost.network import Link
+from hvcost.server import Server
+from hvcost.tools.iperf import TOOL
+
+LINK = Link(100, 1500, IPv4Network("198.18.77.0/24"), "cubic")
+# Payload of a full frame and its time on the wire: Ethernet framing 38, IPv4 and TCP headers 52 bytes.
+GOODPUT_SHARE = (1500 - 52) / (1500 + 38)
+
+
+@pytest.fixture
+def computer() -> LocalConnection:
+    return LocalConnection("this computer")
+
+
+@pytest.fixture
+def ends(computer: LocalConnection, tmp_path: Path) -> Iterator[tuple[LocalConnection, LocalConnection]]:
+    name = network.prefix_of(tmp_path) + "test"
+    with network.client_and_far_end(computer, name, LINK, "lan0") as (client, far):
+        computer.run(["ip", "-n", far, "address", "add", LINK.with_prefix(LINK.host), "dev", "lan0"])
+        yield (
+            LocalConnection("client", computer.journal, client),
+            LocalConnection("far", computer.journal, far),
+        )
+
+
+def test_the_link_carries_what_a_wire_carries_and_no_more(
+    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
+) -> None:
+    client, far = ends
+    workload = {"tool": "iperf", "duration_s": 2, "streams": 1, "window": None}
+    server = Server(far, TOOL.server_argv(workload), TOOL.server_port, 20, str(tmp_path / "server"))
+    server.start()
+    client.run(TOOL.client_argv(workload, str(LINK.host)), timeout_s=20)
+    end = server.stop(lambda text: "sec" in text)
+    measured = TOOL.parse(end.stdout + end.stderr)
+    # Above the goodput of the wire by no more than the shaper's first burst and the last printed digit.
+    assert measured.throughput_bps < LINK.rate_mbit * 1e6 * GOODPUT_SHARE * 1.005
+
+
+def test_a_server_whose_port_is_taken_does_not_start(
+    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
+) -> None:
+    far = ends[1]
+    first = Server(far, ["iperf", "-s"], 5001, 20, str(tmp_path / "first"))
+    first.start()
+    with pytest.raises(Exception, match="another program listens at port 5001"):
+        Server(far, ["iperf", "-s"], 5001, 20, str(tmp_path / "second")).start()
+
+
+def test_a_server_that_cannot_start_says_why(
+    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
+) -> None:
+    with pytest.raises(Exception, match=r"does not start.*no-such-server"):
+        Server(ends[1], ["no-such-server"], 5001, 20, str(tmp_path / "server")).start()
+
+
+def test_nothing_inside_reaches_the_world(ends: tuple[LocalConnection, LocalConnection]) -> None:
+    for end in ends:
+        routes = end.run(["ip", "-json", "route", "show"]).stdout
+        assert "default" not in routes
+
+
+def test_namespaces_and_their_processes_are_gone_afterwards(
+    computer: LocalConnection, tmp_path: Path
+) -> None:
+    name = network.prefix_of(tmp_path) + "test"
+    with network.client_and_far_end(computer, name, LINK, "lan0") as (client, _):
+        inside = LocalConnection("client", namespace=client)
+        process = inside.start(["sleep", "60"], stdin=subprocess.DEVNULL)
+    assert process.wait(5) != 0
+    assert not list(network.NAMESPACES.glob(f"{network.prefix_of(tmp_path)}*"))
+
+
+def test_leftovers_of_a_killed_run_are_removed_and_those_of_another_are_not(
+    computer: LocalConnection, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    names = [network.prefix_of(state) + "x-client" for state in (ours, theirs)]
+    for name in names:
+        computer.run(["ip", "netns", "add", name])
+    process = LocalConnection("left over", namespace=names[0]).start(["sleep", "60"])
+    try:
+        assert network.remove_leftovers(computer, ours) == [names[0]]
+        assert process.wait(5) != 0
+        assert (network.NAMESPACES / names[1]).exists()
+    finally:
+        network.remove_leftovers(computer, theirs)
+
+
+def test_a_socket_of_a_namespace_is_usable_from_outside(
+    ends: tuple[LocalConnection, LocalConnection],
+) -> None:
+    client, far = ends
+    assert client.namespace
+    listener = far.open_stream(["socat", "-u", "STDIO", "TCP-LISTEN:7000,reuseaddr"])
+    listener.send(b"hello\n")
+    far.run(["sh", "-c", "until ss -Htln sport = 7000 | grep -q .; do sleep 0.05; done"], timeout_s=5)
+    with network.open_tcp(client.namespace, str(LINK.host), 7000, 5) as connection:
+        assert connection.recv(6) == b"hello\n"
+    listener.close()
+    with pytest.raises(OSError):
+        network.open_tcp(client.namespace, str(LINK.host), 7000, 1)

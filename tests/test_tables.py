@@ -1,0 +1,271 @@
+"""From raw records to the tidy table and back from its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import factories
+import pandas as pd
+import pytest
+from hvcost import tables
+from hvcost.errors import ParseError
+from hvcost.record import End
+from hypothesis import given
+from hypothesis import strategies as st
+
+SCRIPTS = Path(tables.__file__).parent.parent
+
+
+def rows(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return frame[frame["metric"] == metric].reset_index(drop=True)
+
+
+def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_repetition_has_one_row_per_metric() -> None:
+    frame = tables.from_records([factories.raw_record(44.0e6)])
+    assert list(frame.columns) == list(tables.COLUMNS)
+    assert list(frame["metric"]) == list(tables.METRICS)
+    assert set(frame["status"]) == {"ok"}
+    values = dict(zip(frame["metric"], frame["value"], strict=True))
+    assert values["throughput"] == pytest.approx(44.0e6)
+    assert values["throughput_resolution"] == pytest.approx(0.1e6)
+    assert values["transferred"] == pytest.approx(52.5 * 2**20)
+    assert values["duration"] == pytest.approx(10.0)
+    assert values["streams"] == 1
+    assert values["server_throughput"] == pytest.approx(43.9e6)
+
+
+def test_rows_are_sorted_whatever_the_order_of_files() -> None:
+    records = factories.raw_records({"qemu": 2e6, "kvm": 2e8}, boots=2, repetitions=11)
+    frame = tables.from_records(reversed(records))
+    throughput = rows(frame, "throughput")
+    assert list(throughput["system"].unique()) == ["kvm", "qemu"]
+    assert list(throughput["repetition"][:12]) == [*range(1, 12), 1]
+    pd.testing.assert_frame_equal(frame, tables.from_records(records))
+
+
+def test_a_failed_repetition_keeps_all_rows_and_has_no_value() -> None:
+    frame = tables.from_records([factories.failed_record("no\nguest\x00 ")])
+    assert list(frame["metric"]) == list(tables.METRICS)
+    assert set(frame["status"]) == {"failed"}
+    assert set(frame["reason"]) == {"no guest"}
+    assert frame["value"].isna().all()
+
+
+def test_a_failed_record_with_a_good_report_stays_failed() -> None:
+    frame = tables.from_records([factories.raw_record(status="failed", reason="proof failed")])
+    assert frame["value"].isna().all()
+
+
+@pytest.mark.parametrize("stdout", ["", "nonsense", factories.client_output(1e6, last="")])
+def test_output_without_a_figure_fails_the_repetition(stdout: str) -> None:
+    client = factories.end("client", stdout, "connect failed: Connection refused\n")
+    frame = tables.from_records([factories.raw_record(client=client)])
+    assert set(frame["status"]) == {"failed"}
+    assert frame["value"].isna().all()
+    assert frame["reason"].str.startswith("client: ").all()
+    assert frame["reason"].str.endswith("connect failed: Connection refused").all()
+
+
+def test_trouble_on_standard_error_spoils_a_good_report() -> None:
+    client = factories.end("client", factories.client_output(1e6), "write failed: Connection reset by peer\n")
+    frame = tables.from_records([factories.raw_record(client=client)])
+    assert set(frame["status"]) == {"failed"}
+    assert set(frame["reason"]) == {"client: iperf reports trouble: write failed: Connection reset by peer"}
+
+
+def test_what_was_said_on_standard_error_is_in_the_reason_once() -> None:
+    client = factories.end("client", "", "iperf: not found\n")
+    frame = tables.from_records([factories.raw_record(client=client)])
+    assert frame["reason"].str.count("iperf: not found").eq(1).all()
+
+
+def test_a_run_cut_short_has_failed() -> None:
+    client = factories.end("client", factories.client_output(1e6, duration_s=3.0))
+    frame = tables.from_records([factories.raw_record(client=client)])
+    assert set(frame["reason"]) == {"client: the report is of 3 s instead of 10 s"}
+
+
+def test_a_server_s_output_is_no_client_s_report() -> None:
+    client = factories.end("client", factories.server_output(1e6))
+    frame = tables.from_records([factories.raw_record(client=client)])
+    assert set(frame["reason"]) == {"client: the output is that of a server"}
+
+
+def test_a_missing_client_fails_the_repetition() -> None:
+    frame = tables.from_records([factories.raw_record(client=None)])
+    assert set(frame["reason"]) == {"client: no output was recorded"}
+
+
+@pytest.mark.parametrize("server", [None, factories.end("server", "Killed")])
+def test_a_client_without_a_server_s_report_is_no_witness(server: End | None) -> None:
+    frame = tables.from_records([factories.raw_record(server=server)])
+    assert set(frame["status"]) == {"failed"}
+    assert frame["value"].isna().all()
+    assert frame["reason"].str.startswith("server: ").all()
+
+
+def test_a_client_with_an_exit_code_has_failed() -> None:
+    good = factories.end("client", factories.client_output(1e6))
+    client = dataclasses.replace(good, exit_code=124)
+    frame = tables.from_records([factories.raw_record(client=client)])
+    assert frame["reason"].str.startswith("client: ended with exit code 124").all()
+
+
+def test_ends_that_disagree_are_left_to_statistics() -> None:
+    server = factories.end("server", factories.server_output(22.0e6))
+    assert set(tables.from_records([factories.raw_record(44.0e6, server=server)])["status"]) == {"ok"}
+
+
+def test_one_repetition_twice_is_refused() -> None:
+    with pytest.raises(ParseError, match="repetition 1 of tcp on kvm, boot 1, in env1"):
+        tables.from_records([factories.raw_record(), factories.raw_record(1e6)])
+
+
+def test_a_record_without_its_specification_is_refused() -> None:
+    with pytest.raises(ParseError, match=r"env1/kvm/boot1/tcp-1: .*spec\.hypervisor"):
+        tables.from_records([factories.raw_record(spec={})])
+
+
+def test_csv_gives_back_the_same_table(tmp_path: Path) -> None:
+    records = factories.raw_records({"kvm": 2e8}, failed=[("kvm", 2)])
+    # Ids that a careless reader of CSV takes for missing values.
+    records.append(factories.raw_record(1e9 / 3, system="null", environment="nan"))
+    records.append(factories.failed_record('a, "b"; é', system="na"))
+    frame = tables.from_records(records)
+    path = tmp_path / "deep" / "table.csv"
+    tables.write_csv(frame, path)
+    back = tables.read_csv(path)
+    pd.testing.assert_frame_equal(frame, back)
+    assert {name: str(dtype) for name, dtype in back.dtypes.items()} == tables.DTYPES
+    again = tmp_path / "again.csv"
+    tables.write_csv(back, again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+@given(st.floats(min_value=1e-300, max_value=1e300))
+def test_csv_gives_back_the_same_number(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
+    frame = tables.from_records([factories.raw_record()])
+    frame["value"] = value
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    tables.write_csv(frame, path)
+    assert list(tables.read_csv(path)["value"]) == [value] * len(frame)
+
+
+def test_an_empty_table_has_the_columns_types(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    tables.write_csv(tables.from_records([]), path)
+    frame = tables.read_csv(path)
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == tables.DTYPES
+    assert tables.concatenate([path, path]).empty
+    assert tables.repetitions(frame) == ()
+
+
+def test_repetitions_are_the_client_s_throughput() -> None:
+    frame = tables.from_records([factories.raw_record(44.0e6), factories.failed_record("why", repetition=2)])
+    good, bad = tables.repetitions(frame)
+    assert good.throughput_bps == pytest.approx(44.0e6)
+    assert (bad.throughput_bps, bad.reason) == (None, "why")
+
+
+HEADER = ",".join(tables.COLUMNS)
+ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,ok,,throughput,44000000.0,bit/s"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "column `environment` is missing"),
+        (HEADER.replace(",unit", "") + "\n", "column `unit` is missing"),
+        (HEADER + ",colour\n", "unknown column `colour`"),
+        (HEADER + ",unit\n", "column `unit` is there twice"),
+        (f"{HEADER}\n{ROW},x\n", "line 2: 15 fields instead of 14"),
+        (f"{HEADER}\n{ROW.replace('tcp,1', 'tcp,one')}\n", "line 2: `repetition` 'one' is not"),
+        (f"{HEADER}\n{ROW.replace('44000000.0', 'fast')}\n", "line 2: `value` 'fast' is not"),
+        (f"{HEADER}\n{ROW.replace('44000000.0', 'nan')}\n", "line 2: `value` 'nan' is not"),
+        (f"{HEADER}\n{ROW.replace('44000000.0', '')}\n", "line 2: `status` 'ok' with value ''"),
+        (f"{HEADER}\n{ROW.replace(',ok,,', ',failed,why,')}\n", "`status` 'failed' with value"),
+        (f"{HEADER}\n{ROW.replace('throughput', 'speed')}\n", "`metric` 'speed' is none of"),
+        (f"{HEADER}\n{ROW.replace('bit/s', 'Mbit/s')}\n", "`unit` 'Mbit/s' instead of 'bit/s'"),
+        (f"{HEADER}\n{ROW}\n{ROW}\n", "is there twice"),
+        (f'{HEADER}\n"{ROW}\n', "not a CSV file"),
+    ],
+)
+def test_another_file_is_refused_by_name(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text(text)
+    with pytest.raises(ParseError) as error:
+        tables.read_csv(path)
+    assert complaint in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_columns_may_be_in_another_order(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    frame = tables.from_records([factories.raw_record()])
+    frame[list(reversed(tables.COLUMNS))].to_csv(path, index=False)
+    pd.testing.assert_frame_equal(tables.read_csv(path), frame)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ParseError, match="not a CSV file"):
+        tables.read_csv(path)
+    with pytest.raises(ParseError, match="cannot be read"):
+        tables.read_csv(tmp_path / "absent.csv")
+
+
+def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
+    records = factories.raw_records({"kvm": 2e8, "qemu": 2e6}, boots=2, repetitions=3, failed=[("qemu", 2)])
+    parts = []
+    for system in ("qemu", "kvm"):
+        raw = factories.write_raw([r for r in records if r.system == system], tmp_path)
+        part = tmp_path / "env1" / "measurements" / f"{system}.csv"
+        done = run("parse_repetitions.py", "--output", part, *raw)
+        assert done.returncode == 0, done.stderr
+        said = "env1 qemu boot 2 tcp-2 failed: the guest was not ready"
+        assert (said in done.stderr) == (system == "qemu")
+        parts.append(part)
+    whole = tmp_path / "env1" / "measurements.csv"
+    done = run("collect_measurements.py", "--output", whole, *parts)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    points = tables.repetitions(tables.read_csv(whole))
+    assert len(points) == 12
+    assert [p.throughput_bps is None for p in points if p.system == "qemu"] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert all(p.throughput_bps is None or p.throughput_bps > 0 for p in points)
+
+
+def test_programs_refuse_in_one_line(tmp_path: Path) -> None:
+    mixed = factories.write_raw([factories.raw_record(), factories.raw_record(system="qemu")], tmp_path)
+    done = run("parse_repetitions.py", "--output", tmp_path / "t.csv", *mixed)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "one table, one system" in done.stderr
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps({"format": 1}))
+    done = run("parse_repetitions.py", "--output", tmp_path / "t.csv", broken)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert not (tmp_path / "t.csv").exists()
+    done = run("collect_measurements.py", "--output", tmp_path / "t.csv", broken)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert str(broken) in done.stderr

@@ -1,0 +1,586 @@
+"""What Snakemake runs when something changes, in which order, and what it says.
+
+Everything here is the logic of Snakemake on the real Snakefile, rules and package. Finished results
+are made by a real run of the workflow in a copy of the project whose programs are replaced by
+tests/workflow/program.py, which writes the outputs at once: what programs do is tested elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import snakemake.cli  # type: ignore[import-untyped]
+import yaml
+from hvcost import config, plan
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests/workflow"
+SCHEMA = ROOT / "config/schema.yaml"
+PROGRAMS = (
+    "build_guest_image",
+    "build_host_image",
+    "prepare_host",
+    "measure_session",
+    "parse_repetitions",
+    "collect_measurements",
+    "plot_environment",
+    "plot_comparison",
+)
+SYSTEMS = ("bare-metal", "qemu", "kvm")
+ENVIRONMENTS = ("env1", "env2")
+JOB = re.compile(r"^rule (\w+):\n((?:    .+\n?)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, first: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake as a user does who has not activated its Python environment.
+
+        Programs in the folder `first` are found before all others.
+        """
+        path = "/usr/bin:/bin" if first is None else f"{first}:/usr/bin:/bin"
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def dry_run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a dry run, in a fork that spares the import of Snakemake."""
+        output = self.folder / "dry-run.txt"
+        process = multiprocessing.get_context("fork").Process(
+            target=_dry_run, args=(self.folder, output, arguments)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode, output.read_text()
+
+    def run(self, *arguments: str) -> str:
+        """Output of Snakemake, which has to succeed."""
+        finished = self.snakemake(*arguments)
+        assert finished.returncode == 0, finished.stdout
+        return finished.stdout
+
+    def refused(self, *arguments: str) -> str:
+        """Output of Snakemake, which has to fail without a traceback."""
+        exit_code, output = self.dry_run(*arguments)
+        assert exit_code != 0, output
+        assert "Traceback (most recent call last)" not in output
+        return output
+
+    def to_do(self, *arguments: str) -> set[str]:
+        """Jobs that a run would do, as `rule wildcard wildcard`, without `all`."""
+        exit_code, output = self.dry_run(*arguments)
+        assert exit_code == 0, output
+        return {name for name, _ in _jobs(output)} - {"all"}
+
+    def change_config(self, change: Callable[[Any], None]) -> None:
+        """Edit config/config.yaml."""
+        file = self.folder / "config/config.yaml"
+        content = yaml.safe_load(file.read_text())
+        change(content)
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def append(self, pattern: str, text: str) -> None:
+        """Append a text to every file that matches."""
+        files = list(self.folder.glob(pattern))
+        assert files, pattern
+        for file in files:
+            with file.open("a") as stream:
+                stream.write(text)
+
+    def ran(self) -> list[dict[str, Any]]:
+        """What the programs noted when they ran, in order."""
+        return [json.loads(line) for line in (self.folder / "ran.jsonl").read_text().splitlines()]
+
+    def sessions_run(self) -> list[str]:
+        """Sessions that were run, in order, as `env system boot`."""
+        jobs = [entry["job"] for entry in self.ran()]
+        return [job.removeprefix("measure_session ") for job in jobs if job.startswith("measure_session")]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project with no results; not to be changed."""
+    folder = tmp_path_factory.mktemp("fresh") / "project"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("rules", "profiles", "config", "envs", "scripts/hvcost"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    shutil.copy2(ROOT / "Snakefile", folder)
+    for program in PROGRAMS:
+        shutil.copy2(DATA / "program.py", folder / f"scripts/{program}.py")
+    shutil.copy2(DATA / "config.yaml", folder / "config/config.yaml")
+    (folder / "session-takes-s").write_text("0")
+    return Project(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a whole run; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(fresh.folder, folder, symlinks=True)
+    project = Project(folder)
+    (folder / "output.txt").write_text(project.run())
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, to be changed by one test."""
+    return Project(_copy(finished, tmp_path))
+
+
+@pytest.fixture
+def empty(fresh: Project, tmp_path: Path) -> Project:
+    """A copy of the project with no results, to be changed by one test."""
+    return Project(_copy(fresh, tmp_path))
+
+
+def _dry_run(folder: Path, output: Path, arguments: tuple[str, ...]) -> None:
+    os.chdir(folder)
+    with output.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        sys.stdout = sys.stderr = stream
+        snakemake.cli.main(["-n", *arguments])
+
+
+def _copy(project: Project, folder: Path) -> Path:
+    return Path(shutil.copytree(project.folder, folder / "project", symlinks=True))
+
+
+def _jobs(output: str) -> list[tuple[str, dict[str, str]]]:
+    jobs = []
+    for rule, body in JOB.findall(output):
+        fields = dict(line.strip().split(": ", 1) for line in body.splitlines() if ": " in line)
+        values = re.findall(r"\w+=([^,]+)", fields.get("wildcards", ""))
+        jobs.append((" ".join([rule, *values]), fields))
+    return jobs
+
+
+def _sessions(environments: Any = ENVIRONMENTS, systems: Any = SYSTEMS, boot: int = 1) -> set[str]:
+    return {
+        f"measure_session {environment} {system} {boot}"
+        for environment, system in itertools.product(environments, systems)
+    }
+
+
+def _analysis(environments: Any = ENVIRONMENTS, systems: Any = SYSTEMS) -> set[str]:
+    """Everything downstream of the raw files of some systems in some environments."""
+    pairs = itertools.product(environments, systems)
+    return (
+        {f"parse_repetitions {environment} {system}" for environment, system in pairs}
+        | {f"collect_measurements {environment}" for environment in environments}
+        | _figures(environments)
+    )
+
+
+def _figures(environments: Any = ENVIRONMENTS) -> set[str]:
+    return {f"plot_environment {environment}" for environment in environments} | {"plot_comparison"}
+
+
+def _experiment(project: Project) -> config.Experiment:
+    return config.read(project.folder / "config/config.yaml", SCHEMA)
+
+
+# --- what is run ---------------------------------------------------------------------------------
+
+
+def test_all_is_everything(fresh: Project) -> None:
+    preparation = {
+        "build_guest_image",
+        "build_host_image",
+        "prepare_host env1",
+        "prepare_host env2",
+    }
+    assert fresh.to_do("all") == preparation | _sessions() | _analysis()
+
+
+def test_figures_of_one_environment_need_no_flag_and_nothing_of_the_other(fresh: Project) -> None:
+    preparation = {"build_guest_image", "build_host_image", "prepare_host env2"}
+    expected = preparation | _sessions(["env2"]) | _analysis(["env2"]) - {"plot_comparison"}
+    assert fresh.to_do("results/env2/figures") == expected
+
+
+def test_table_of_one_system_needs_that_system_only(fresh: Project) -> None:
+    preparation = {"build_guest_image", "build_host_image", "prepare_host env1"}
+    expected = preparation | {"measure_session env1 kvm 1", "parse_repetitions env1 kvm"}
+    assert fresh.to_do("results/env1/measurements/kvm.csv") == expected
+
+
+def test_nothing_changed(finished: Project) -> None:
+    assert "Nothing to be done" in finished.run("all")
+
+
+def test_every_file_touched(project: Project) -> None:
+    for file in project.folder.rglob("*"):
+        if ".snakemake" not in file.parts and file.is_file():
+            os.utime(file)
+    assert project.to_do() == set()
+
+
+def test_comments_changed_in_every_script(project: Project) -> None:
+    project.append("scripts/**/*.py", "# a comment\n")
+    assert project.to_do() == _analysis()
+
+
+def test_one_more_boot(project: Project) -> None:
+    project.change_config(lambda content: content.update(boots=2))
+    assert project.to_do() == _sessions(boot=2) | _analysis()
+
+
+def test_options_of_one_system_changed(project: Project) -> None:
+    project.change_config(lambda content: content["systems"]["kvm"].update(options={"nic": "e1000"}))
+    assert project.to_do() == _sessions(systems=["kvm"]) | _analysis(systems=["kvm"])
+
+
+def test_system_added(project: Project) -> None:
+    added = {"hypervisor": "kvm", "options": {"nic": "e1000"}}
+    project.change_config(lambda content: content["systems"].update({"kvm-e1000": added}))
+    assert project.to_do() == _sessions(systems=["kvm-e1000"]) | _analysis(systems=["kvm-e1000"])
+
+
+def test_parser_changed(project: Project) -> None:
+    project.append("scripts/parse_repetitions.py", "print()\n")
+    assert project.to_do() == _analysis()
+
+
+def test_tool_changed(project: Project) -> None:
+    project.append("scripts/hvcost/tools/iperf.py", "print()\n")
+    assert project.to_do() == _analysis()
+
+
+def test_figure_program_changed(project: Project) -> None:
+    project.append("scripts/plot_environment.py", "print()\n")
+    assert project.to_do() == _figures() - {"plot_comparison"}
+
+
+def test_guest_image_changed(project: Project) -> None:
+    project.append("results/guest/manifest.json", "changed")
+    hosts = {"prepare_host env1", "prepare_host env2"}
+    assert project.to_do() == hosts | _sessions(systems=["qemu", "kvm"]) | _analysis()
+    expected = {"prepare_host env1", "measure_session env1 kvm 1", "parse_repetitions env1 kvm"}
+    assert project.to_do("results/env1/measurements/kvm.csv") == expected
+
+
+def test_guest_image_built_again_with_the_same_result(project: Project) -> None:
+    project.run("--force", "results/guest/manifest.json")
+    assert project.to_do() == set()
+
+
+def test_guest_packages_changed(project: Project) -> None:
+    project.append("envs/guest-packages.txt", "ethtool\n")
+    jobs = project.to_do()
+    assert "build_guest_image" in jobs
+    measured = {job for job in jobs if job.startswith("measure_session")}
+    assert measured == _sessions(systems=["qemu", "kvm"])
+
+
+def test_host_prepared_again(project: Project) -> None:
+    project.run("--force", "results/env1/host.json")
+    assert project.to_do() == _analysis(["env1"])
+
+
+def test_host_packages_changed(project: Project) -> None:
+    project.append("envs/host-packages.txt", "ethtool\n")
+    hosts = {"build_host_image", "prepare_host env1", "prepare_host env2"}
+    assert project.to_do() == hosts | _analysis()
+
+    project.append("scripts/parse_repetitions.py", "print()\n")
+    project.change_config(lambda content: content["systems"]["kvm"].update(options={"nic": "e1000"}))
+    changed = _sessions(systems=["kvm"])
+    assert project.to_do() == hosts | changed | _analysis()
+    project.change_config(lambda content: content.update(boots=2))
+    assert project.to_do() == hosts | changed | _sessions(boot=2) | _analysis()
+    before = len(project.ran())
+    project.run("--cores", "3")
+    jobs = [entry["job"].split()[0] for entry in project.ran()[before:]]
+    first = jobs.index("measure_session")
+    assert set(jobs[:first]) == {"build_host_image", "prepare_host"}
+    assert jobs[:first].count("prepare_host") == 2
+
+
+def test_host_that_could_not_be_prepared_does_not_repeat_sessions(project: Project) -> None:
+    (project.folder / "preparation-fails").touch()
+    project.append("envs/host-packages.txt", "ethtool\n")
+    before = len(project.sessions_run())
+    assert project.snakemake().returncode != 0
+    assert len(project.sessions_run()) == before
+    (project.folder / "preparation-fails").unlink()
+
+    project.change_config(lambda content: content["systems"]["kvm"].update(options={"nic": "e1000"}))
+    exit_code, output = project.dry_run()
+    assert exit_code == 0
+    assert "measure_session" not in output
+    remedy = "snakemake --force results/env1/host.json"
+    assert "results/env1/host.json is missing: what was measured in env1 stays" in output
+    assert f"Prepare the host again: {remedy}" in output
+    project.run(*remedy.split()[1:])
+    assert "measure_session env1 kvm 1" in project.to_do("results/env1/figures")
+
+
+def test_link_of_one_environment_changed(project: Project) -> None:
+    project.change_config(lambda content: content["environments"]["env2"]["link"].update(rate_mbit=10))
+    expected = {"prepare_host env2"} | _sessions(["env2"]) | _analysis(["env2"])
+    assert project.to_do() == expected
+
+
+def test_description_changed(project: Project) -> None:
+    project.change_config(
+        lambda content: content["environments"]["env2"]["host"].update(description="a notebook")
+    )
+    assert project.to_do() == _figures(["env2"])
+
+
+def test_one_system_measured_again_on_request(project: Project) -> None:
+    again = ("results/env1/measurements/kvm.csv", "-R", "measure_session")
+    expected = {"measure_session env1 kvm 1", "parse_repetitions env1 kvm"}
+    assert project.to_do(*again) == expected
+    before = len(project.sessions_run())
+    project.run(*again)
+    assert project.sessions_run()[before:] == ["env1 kvm 1"]
+    assert project.to_do() == _analysis(["env1"], ["kvm"]) - {"parse_repetitions env1 kvm"}
+
+
+def test_failed_session_keeps_what_was_measured_before(project: Project) -> None:
+    raw = project.folder / "results/env1/raw/kvm/boot1/tcp-1.json"
+    before = raw.read_text()
+    (project.folder / "session-fails").touch()
+    failed = project.snakemake("results/env1/measurements/kvm.csv", "-R", "measure_session")
+    assert failed.returncode != 0
+    assert raw.read_text() == before
+
+
+# --- order, plan and computers -------------------------------------------------------------------
+
+
+def test_sessions_run_in_the_order_of_the_seed(project: Project) -> None:
+    first = plan.sessions(_experiment(project))
+    assert project.sessions_run() == [f"{s.environment} {s.system} {s.boot}" for s in first]
+
+    project.change_config(lambda content: content.update(seed=2))
+    assert project.to_do() == set()
+    second = plan.sessions(_experiment(project))
+    assert second != first
+    project.run("-R", "measure_session")
+    again = project.sessions_run()[len(first) :]
+    assert again == [f"{s.environment} {s.system} {s.boot}" for s in second]
+
+
+def test_plan_is_what_is_run(project: Project) -> None:
+    whole = plan.load_plan(project.folder / "results/plan.json")
+    assert [planned.session for planned in whole.todo] == list(whole.sessions)
+    before = len(project.sessions_run())
+
+    project.change_config(lambda content: content.update(boots=2))
+    (project.folder / "results/env1/raw/qemu/boot1/tcp-2.json").unlink()
+    output = project.run()
+    current = plan.load_plan(project.folder / "results/plan.json")
+    to_do = [f"{p.session.environment} {p.session.system} {p.session.boot}" for p in current.todo]
+    assert project.sessions_run()[before:] == to_do
+    assert len(current.sessions) == 12
+    assert len(to_do) == 7
+    assert "env1 qemu 1" in to_do
+    assert "To measure: 7 sessions, 14 runs, about " in output
+    lines = [line.strip() for line in output.splitlines()]
+    for number, name in enumerate(to_do, 1):
+        environment, system, boot = name.split()
+        start = f"{number}. {environment} {system} boot {boot}: 2 runs, about "
+        assert any(line.startswith(start) for line in lines), start
+
+
+def test_plan_with_nothing_to_measure(project: Project) -> None:
+    project.append("scripts/plot_comparison.py", "print()\n")
+    assert "Nothing to measure" in project.run()
+
+
+def test_preparations_come_before_the_first_session(finished: Project) -> None:
+    jobs = [entry["job"].split()[0] for entry in finished.ran()]
+    first = jobs.index("measure_session")
+    assert set(jobs[:first]) == {"build_guest_image", "build_host_image", "prepare_host"}
+    assert set(jobs[first:]).isdisjoint(jobs[:first])
+    output = (finished.folder / "output.txt").read_text()
+    assert "build_guest_image, build_host_image, prepare_host env1, prepare_host env2" in output
+
+
+def test_programs_run_in_the_python_of_snakemake(finished: Project) -> None:
+    assert {Path(entry["python"]).parent for entry in finished.ran()} == {Path(sys.executable).parent}
+
+
+def test_nothing_else_runs_while_this_computer_measures(empty: Project) -> None:
+    (empty.folder / "session-takes-s").write_text("0.2")
+    empty.run("--cores", "4")
+    ran = empty.ran()
+    assert len(ran) == 21
+    assert not _overlapping(ran)
+
+
+def test_computers_of_their_own_measure_at_the_same_time(empty: Project) -> None:
+    (empty.folder / "session-takes-s").write_text("0.7")
+    empty.change_config(_on_real_machines)
+    empty.run("--cores", "4")
+    sessions = [entry for entry in empty.ran() if entry["job"].startswith("measure_session")]
+    pairs = [(a["job"].split()[1], b["job"].split()[1]) for a, b in _overlapping(sessions)]
+    assert len(sessions) == 6
+    assert pairs
+    assert all(first != second for first, second in pairs)
+
+
+def _on_real_machines(content: Any) -> None:
+    for name, environment in content["environments"].items():
+        for end in ("host", "client"):
+            address = f"{name}-{end}.example.net"
+            environment[end] = {"connection": "ssh", "address": address, "interface": "eth1"}
+
+
+def _overlapping(ran: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [
+        (a, b)
+        for a, b in itertools.combinations(ran, 2)
+        if a["from_s"] < b["to_s"] and b["from_s"] < a["to_s"]
+    ]
+
+
+# --- configurations and mistakes -----------------------------------------------------------------
+
+
+def test_quick_configuration_takes_the_place_of_the_default(fresh: Project) -> None:
+    jobs = fresh.to_do("--configfile", "config/quick.yaml")
+    preparation = {"build_guest_image", "build_host_image", "prepare_host quick"}
+    systems = (*SYSTEMS, "xen")
+    assert jobs == preparation | _sessions(["quick"], systems) | _analysis(["quick"], systems)
+
+
+def test_local_configuration_needs_no_host_image(fresh: Project) -> None:
+    jobs = fresh.to_do("--configfile", "config/local.yaml")
+    systems = ["bare-metal", "qemu"]
+    preparation = {"build_guest_image", "prepare_host local"}
+    assert jobs == preparation | _sessions(["local"], systems) | _analysis(["local"], systems)
+
+
+def test_mistakes_are_found_before_anything_starts(empty: Project) -> None:
+    empty.change_config(lambda content: content.update(boots=0, repetitons=3))
+    output = empty.refused()
+    assert "boots: 0 is not allowed; allowed: an integer, 1 to 1000" in output
+    assert "repetitons: unknown key; allowed in the configuration: seed, boots, " in output
+
+
+def test_mistakes_beyond_the_schema_are_found_too(empty: Project) -> None:
+    def mistake(content: Any) -> None:
+        content["systems"]["qemu"]["hypervisor"] = "qemuu"
+        content["systems"]["kvm"]["options"] = {"colour": "red"}
+        content["environments"]["env1"]["systems"] = ["xen"]
+        content["environments"]["env2"]["link"]["network"] = "10.0.0.0/24"
+
+    empty.change_config(mistake)
+    output = empty.refused()
+    assert "systems.qemu.hypervisor: hypervisor 'qemuu' is not allowed; allowed: bare-metal, " in output
+    assert "systems.kvm.options.colour: unknown option; allowed: nic, " in output
+    assert "environments.env1.systems: there is no system 'xen'; allowed: bare-metal, " in output
+    assert "environments.env2.link.network: '10.0.0.0/24' is not allowed; allowed: " in output
+    assert "198.18.0.0/15" in output
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("results/env9/figures", "there is no environment 'env9'; allowed: env1, env2"),
+        (
+            "results/env1/measurements/xen.csv",
+            "there is no system 'xen' in environment 'env1'; allowed: bare-metal, qemu, kvm",
+        ),
+        ("results/env1/raw/kvm/boot7/tcp-1.json", "there is no boot 7; allowed: 1 to 1"),
+    ],
+)
+def test_unknown_target(fresh: Project, target: str, complaint: str) -> None:
+    assert complaint in fresh.refused(target)
+
+
+def test_folder_without_the_project(fresh: Project, tmp_path: Path) -> None:
+    shutil.copytree(fresh.folder / "config", tmp_path / "config")
+    snakefile = str(fresh.folder / "Snakefile")
+    output = fresh.refused("-s", snakefile, "--directory", str(tmp_path))
+    assert "run snakemake in the project's folder" in output
+
+
+def test_folder_with_links_to_the_project(fresh: Project, tmp_path: Path) -> None:
+    for name in ("config", "scripts", "envs"):
+        (tmp_path / name).symlink_to(fresh.folder / name)
+    snakefile = str(fresh.folder / "Snakefile")
+    assert _sessions() <= fresh.to_do("-s", snakefile, "--directory", str(tmp_path))
+
+
+# --- style ---------------------------------------------------------------------------------------
+
+
+def test_lint() -> None:
+    output = Project(ROOT).run("--lint")
+    assert "Congratulations" in output
+
+
+def test_rules_of_analysis_track_all_that_their_programs_import(fresh: Project) -> None:
+    inputs: dict[str, set[str]] = {}
+    for name, fields in _jobs(fresh.dry_run()[1]):
+        inputs.setdefault(name.split()[0], set()).update(fields["input"].split(", "))
+    for rule in (
+        "parse_repetitions",
+        "collect_measurements",
+        "plot_environment",
+        "plot_comparison",
+    ):
+        missing = _imported(Path(f"scripts/{rule}.py")) - inputs[rule]
+        assert not missing, f"{rule} does not track {sorted(missing)}"
+
+
+def test_a_qemu_that_is_too_old_is_refused_before_anything_starts(empty: Project, tmp_path: Path) -> None:
+    old = tmp_path / "old/qemu-system-x86_64"
+    old.parent.mkdir()
+    old.write_text('#!/bin/sh\necho "QEMU emulator version 7.2.22"\n')
+    old.chmod(0o755)
+    finished = empty.snakemake("all", first=old.parent)
+    assert finished.returncode != 0
+    assert "QEMU 7.2 corrupts nested guests; install 10.0 or newer" in finished.stdout
+    assert not (empty.folder / "results/guest").exists()
+
+
+def _imported(program: Path) -> set[str]:
+    """Files of the package that a program imports, directly or not, but packages' empty inits."""
+    found: set[Path] = set()
+    queue = [program]
+    while queue:
+        file = queue.pop()
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                base = Path("scripts", *name.split("."))
+                for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+                    if (ROOT / candidate).is_file() and candidate not in found:
+                        found.add(candidate)
+                        queue.append(candidate)
+    return {str(file) for file in found if file != Path("scripts/hvcost/__init__.py")}

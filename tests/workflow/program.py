@@ -1,0 +1,63 @@
+"""Stands for any program in workflow tests: writes the outputs at once, notes when it ran."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+IMAGE_BYTES = 2_000_000  # more than what Snakemake compares by content
+
+
+def main() -> None:
+    name = Path(__file__).stem
+    parser = argparse.ArgumentParser()
+    for option in ("guest", "environment", "environments", "session", "plan", "state", "host"):
+        parser.add_argument(f"--{option}")
+    for option in ("host-image", "packages", "measurements", "log"):
+        parser.add_argument(f"--{option}")
+    parser.add_argument("--hypervisors", nargs="+")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output-dir", type=Path)
+    parser.add_argument("inputs", nargs="*")
+    arguments = parser.parse_args()
+
+    started_s = time.time()
+    about = ""
+    if name in ("build_guest_image", "build_host_image"):
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        for image in ("disk.qcow2", "vmlinuz", "initrd.img", "xen", "id_ed25519", "known_hosts"):
+            (arguments.output / image).write_bytes(bytes(IMAGE_BYTES))
+        (arguments.output / "manifest.json").write_text(f"{name} {arguments.guest}")
+    elif name == "prepare_host":
+        about = json.loads(arguments.environment)["environment"]
+        if Path("preparation-fails").exists():
+            sys.exit("the preparation failed")
+        arguments.output.write_text(str(started_s))
+    elif name == "measure_session":
+        session = json.loads(arguments.session)
+        about = " ".join(str(session[key]) for key in ("environment", "system", "boot"))
+        for workload in session["workloads"]:
+            for repetition in range(1, session["repetitions"] + 1):
+                raw = arguments.output_dir / f"{workload}-{repetition}.json"
+                raw.write_text(f"{arguments.session} at {started_s}\n")
+        time.sleep(float(Path("session-takes-s").read_text()))
+        if Path("session-fails").exists():
+            sys.exit("the session failed")
+    elif name.startswith("plot_"):
+        arguments.output.mkdir(parents=True)
+        (arguments.output / "figure.svg").write_text("".join(arguments.inputs))
+    else:
+        arguments.output.write_text("".join(Path(file).read_text() for file in arguments.inputs))
+    with Path("ran.jsonl").open("a") as ran:
+        entry = {
+            "job": f"{name} {about}".strip(),
+            "python": sys.executable,
+            "from_s": started_s,
+            "to_s": time.time(),
+        }
+        ran.write(json.dumps(entry) + "\n")
+
+
+if __name__ == "__main__":
+    main()
