@@ -121,9 +121,9 @@ for name in EXPERIMENT.environments:
 
 
 def session_guest(wildcards):
-    """The guest of a session; bare metal has none."""
+    """The guest of a session; not every system has one."""
     system = checked(EXPERIMENT.system, wildcards.env, wildcards.system)
-    return [] if system.is_bare_metal else GUEST
+    return GUEST if system.has_guest else []
 
 
 def host_image_manifest(wildcards):

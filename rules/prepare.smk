@@ -27,6 +27,7 @@ rule build_guest_image:
 rule build_host_image:
     input:
         packages="envs/host-packages.txt",
+        files=sources("hvcost/emulated/files/*"),
     output:
         HOST_IMAGE,
     log:
@@ -37,10 +38,10 @@ rule build_host_image:
     resources:
         **dict.fromkeys(COMPUTERS, 1),
     params:
-        hypervisors=experiments.packages_of_hypervisors(),
+        hypervisors=experiments.as_json(experiments.packages_of_hypervisors()),
     shell:
         "python scripts/build_host_image.py --packages {input.packages}"
-        " --hypervisors {params.hypervisors}"
+        " --hypervisors {params.hypervisors:q}"
         " --output results/host-image --log {log}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from hvcost.emulated.image import build
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
-    parser.add_argument("--hypervisors", nargs="+", required=True, help="packages of the hypervisors")
+    parser.add_argument("--hypervisors", type=json.loads, required=True, help="their packages, JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder of the image")
     parser.add_argument("--log", type=Path, required=True)
     arguments = parser.parse_args()
 
     def work() -> None:
-        build((*read_package_list(arguments.packages), *arguments.hypervisors), arguments.output)
+        hypervisors = arguments.hypervisors
+        packages = (*read_package_list(arguments.packages), *hypervisors["packages"])
+        build(packages, hypervisors["sid_packages"], arguments.output)
 
     return program.run(work, arguments.log)
 

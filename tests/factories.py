@@ -119,6 +119,7 @@ def raw_record(throughput_bps: float = 44.0e6, **changes: Any) -> Record:
         },
         client=end("client", client_output(throughput_bps)),
         server=end("server", server_output(throughput_bps * 0.998)),
+        cpu_time_s={"user": 1.5, "system": 6.25, "interrupts": 0.5, "guests": 0.0},
         proof={"hypervisor": hypervisor, "evidence": {}},
         facts={"controller": {"hostname": "controller"}, "guest": None},
         commands=(Command("env1 client", ("iperf", "--version"), 1, 0.01),),
@@ -128,7 +129,7 @@ def raw_record(throughput_bps: float = 44.0e6, **changes: Any) -> Record:
 
 def failed_record(reason: str = "the guest was not ready after 300 s", **changes: Any) -> Record:
     """A repetition that never got as far as running iperf."""
-    return raw_record(status="failed", reason=reason, client=None, server=None, **changes)
+    return raw_record(status="failed", reason=reason, client=None, server=None, cpu_time_s=None, **changes)
 
 
 def raw_records(

@@ -57,6 +57,7 @@ def raw_record(**changes: Any) -> str:
         spec={},
         client=end,
         server=None,
+        cpu_time_s=None,
         proof={},
         facts={},
     )

@@ -50,8 +50,13 @@ class System:
 
     @property
     def is_bare_metal(self) -> bool:
-        """Whether there is no guest, so that nothing of the guest matters."""
+        """Whether it is the baseline of every ratio."""
         return self.hypervisor == BARE_METAL
+
+    @property
+    def has_guest(self) -> bool:
+        """Whether there is a guest at all; otherwise nothing of the guest matters."""
+        return load_driver(self.hypervisor).has_guest
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class Experiment:
             "options": what.options,
             "workloads": dict(self.workloads),
             "repetitions": self.repetitions,
-            "guest": None if what.is_bare_metal else self.guest,
+            "guest": self.guest if what.has_guest else None,
             "link": place.link,
             "host": {key: place.host[key] for key in hardware if key in place.host},
             "client": {"connection": place.client["connection"]},
@@ -198,9 +203,12 @@ def _schema(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def packages_of_hypervisors() -> tuple[str, ...]:
-    """Debian packages that all hypervisors together need on a host."""
-    return tuple(sorted({package for name in names() for package in load_driver(name).packages}))
+def packages_of_hypervisors() -> Spec:
+    """Debian packages that all hypervisors together need on a host, those of the suite sid apart."""
+    drivers = [load_driver(name) for name in names()]
+    sid = {package for driver in drivers for package in driver.sid_packages}
+    release = {package for driver in drivers for package in driver.packages} - sid
+    return {"packages": sorted(release), "sid_packages": sorted(sid)}
 
 
 def _complete(config: Any, schema_path: Path) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hvcost.connections.local import LocalConnection
 from hvcost.errors import ConfigError, MachineError
+from hvcost.grub import BootCode
 
 RELEASE = "trixie"
 EPOCH_S = 1262304000  # 2010-01-01: no file of an image is younger, so that equal content has equal bytes
@@ -46,8 +47,11 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch)
 
 
-def bootstrap(computer: LocalConnection, packages: Sequence[str], root: Path) -> None:
-    """Install Debian with `packages` into the new folder `root`, without documentation and translations."""
+def bootstrap(computer: LocalConnection, packages: Sequence[str], root: Path, hook: str = "true") -> None:
+    """Install Debian with `packages` into the new folder `root`, without documentation and translations.
+
+    `hook` is a shell command that is run at the end, with the folder as its argument.
+    """
     excluded = ("doc", "locale", "man", "info", "lintian", "bug")
     computer.run(
         [
@@ -60,6 +64,7 @@ def bootstrap(computer: LocalConnection, packages: Sequence[str], root: Path) ->
             f"--include={','.join(packages)}",
             '--aptopt=Apt::Install-Recommends "false"',
             *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in excluded),
+            f"--customize-hook={hook}",
             RELEASE,
             str(root),
         ],
@@ -96,10 +101,17 @@ def set_times(root: Path) -> None:
     os.utime(root, (EPOCH_S, EPOCH_S))
 
 
-def make_disk(computer: LocalConnection, root: Path, image: Path, size_gib: int, label: str) -> None:
+def make_disk(
+    computer: LocalConnection,
+    root: Path,
+    image: Path,
+    size_gib: int,
+    label: str,
+    boot_code: BootCode | None = None,
+) -> None:
     """Write the tree `root` as the only partition, ext4, of a sparse disk `image` in qcow2 format.
 
-    The identifiers are fixed, so that equal trees give equal images.
+    The identifiers are fixed, so that equal trees and boot codes give equal images.
     """
     raw = image.with_name(image.name + ".raw")
     size_bytes = size_gib << 30
@@ -135,6 +147,8 @@ def make_disk(computer: LocalConnection, root: Path, image: Path, size_gib: int,
             timeout_s=600,
         )
         _set_inode_times(computer, raw)
+        if boot_code:
+            boot_code.write(raw)
         computer.run(
             ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd",
              str(raw), str(image)],

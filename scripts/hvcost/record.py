@@ -53,7 +53,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Record:
-    """One repetition of one workload on one system in one environment."""
+    """One repetition of one workload on one system in one environment.
+
+    `cpu_time_s`: what the host's processors spent during the client's run, by who spent it.
+    """
 
     environment: str
     system: str
@@ -67,6 +70,7 @@ class Record:
     spec: Mapping[str, Any]
     client: End | None
     server: End | None
+    cpu_time_s: Mapping[str, float] | None
     proof: Mapping[str, Any]
     facts: Mapping[str, Facts | None]
     commands: tuple[Command, ...] = field(default=())

@@ -21,7 +21,7 @@ from hvcost.environment import Operation, Place
 from hvcost.errors import HvcostError, ParseError
 from hvcost.guest.image import GuestImage, GuestShape
 from hvcost.hosts import facts, preparation
-from hvcost.hypervisors import Guest, RunningSystem, SystemPlan, load_driver
+from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
 from hvcost.record import End, Order, Record
 from hvcost.server import Server
 from hvcost.tools import Tool, load_tool
@@ -64,6 +64,7 @@ class _Outcome:
     reason: str | None
     client: End | None
     server: End | None
+    cpu_time_s: Mapping[str, float] | None
 
 
 # Called before each run with its number and the number of all runs.
@@ -112,7 +113,7 @@ def measure(
             }
             for run in runs:
                 progress(run.number, len(runs))
-                outcome = _repetition(spec, run, operation, system)
+                outcome = _repetition(spec, run, operation, driver, system)
                 if outcome.reason:
                     log.warning("repetition %d failed: %s", run.repetition, outcome.reason)
                 result = Record(
@@ -135,6 +136,7 @@ def measure(
                     },
                     client=outcome.client,
                     server=outcome.server,
+                    cpu_time_s=outcome.cpu_time_s,
                     proof=system.proof,
                     facts=all_facts,
                     commands=journal.commands,
@@ -157,12 +159,15 @@ def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: Guest
         name=f"{place.name} guest {spec.system}",
         guest=to_start,
         bridge=preparation.BRIDGE,
+        interface=operation.host_interface,
         link=link,
         runtime=operation.runtime,
     )
 
 
-def _repetition(spec: SessionSpec, run: Run, operation: Operation, system: RunningSystem) -> _Outcome:
+def _repetition(
+    spec: SessionSpec, run: Run, operation: Operation, driver: Hypervisor, system: RunningSystem
+) -> _Outcome:
     """One run of the client against a server of its own; whatever fails becomes the outcome's reason."""
     workload = spec.workloads[run.workload]
     tool = load_tool(workload["tool"])
@@ -170,6 +175,7 @@ def _repetition(spec: SessionSpec, run: Run, operation: Operation, system: Runni
     started_at = datetime.datetime.now(datetime.UTC).isoformat()
     client: End | None = None
     server: End | None = None
+    spent_s: Mapping[str, float] | None = None
     reason: str | None = None
     try:
         folder = f"{system.runtime}/server"
@@ -177,13 +183,19 @@ def _repetition(spec: SessionSpec, run: Run, operation: Operation, system: Runni
         process = Server(system.server, argv, tool.server_port, limit_s, folder)
         process.start()
         try:
+            before_s = driver.cpu_time_s(operation.host)
             client = _run_client(operation.client, tool.client_argv(workload, system.address), limit_s)
+            spent_s = _since(before_s, driver.cpu_time_s(operation.host))
         finally:
             server = process.stop(lambda output: _is_measurement(tool, output))
         judge(tool, workload, client, server)
     except HvcostError as error:
         reason = str(error)
-    return _Outcome(started_at, reason, client, server)
+    return _Outcome(started_at, reason, client, server, spent_s)
+
+
+def _since(before_s: Mapping[str, float], after_s: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(time_s - before_s.get(name, 0.0), 2) for name, time_s in after_s.items()}
 
 
 def _is_measurement(tool: Tool, output: str) -> bool:

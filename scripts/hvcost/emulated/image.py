@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from hvcost.connections.base import sha256_of
 from hvcost.connections.local import LocalConnection
 from hvcost.errors import MachineError, ParseError
 
-# A machine that is reached by SSH and boots a Debian kernel; the hypervisors' packages come on top.
+# A machine that is reached by SSH, boots a Debian kernel and can be given further modules for it; the
+# hypervisors' packages come on top.
 BASE_PACKAGES = (
+    "dkms",
     "initramfs-tools",
     "kmod",
+    "linux-headers-amd64",
     "linux-image-amd64",
     "openssh-server",
     "openssh-sftp-server",
@@ -30,6 +34,7 @@ BASE_PACKAGES = (
     "udev",
     "zstd",
 )
+INSTALL_FROM_SID = Path(__file__).parent / "files/install-from-sid"
 DISK_GIB = 20
 ROOT_LABEL = "host-root"
 HOST_NAME = "hvcost-host"
@@ -52,12 +57,16 @@ class HostImage:
     disk_sha256: str
 
 
-def build(packages: Sequence[str], folder: Path) -> None:
-    """Build the files of FILES and manifest.json in `folder`. Needs root."""
+def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) -> None:
+    """Build the files of FILES and manifest.json in `folder`. Needs root.
+
+    `sid_packages` come from Debian's suite sid; the kernel does not.
+    """
     computer = LocalConnection("this computer")
+    hook = f'sh {shlex.quote(str(INSTALL_FROM_SID))} "$1" {shlex.join(sid_packages)}'
     with debian.scratch_folder(folder) as scratch:
         root = scratch / "root"
-        debian.bootstrap(computer, (*BASE_PACKAGES, *packages), root)
+        debian.bootstrap(computer, (*BASE_PACKAGES, *packages), root, hook)
         release = debian.kernel_release(root)
         _configure(root)
         _make_keys(computer, root, folder)

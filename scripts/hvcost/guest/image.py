@@ -13,14 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hvcost import debian
+from hvcost import debian, grub
 from hvcost.connections.base import sha256_of
 from hvcost.connections.local import LocalConnection
 from hvcost.errors import MachineError, ParseError
+from hvcost.guest.system import SERIAL_PORT, kernel_arguments
 
 FILES = Path(__file__).parent / "files"
 ROOT_LABEL = "guest-root"
 INIT = "usr/lib/hvcost/init"
+CHANNEL = "usr/lib/hvcost/channel"
 # What a package's installation leaves behind that differs from one time to the next, or that nothing needs.
 REMOVED = (
     "boot",
@@ -29,6 +31,7 @@ REMOVED = (
     "etc/resolv.conf",
     "initrd.img",
     "initrd.img.old",
+    "usr/lib/grub",
     "usr/lib/modules",
     "var/cache",
     "var/lib/apt",
@@ -69,14 +72,17 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         release = debian.kernel_release(root)
         shutil.copyfile(root / f"boot/vmlinuz-{release}", folder / "vmlinuz")
         _make_initramfs(computer, root, release, scratch, folder / "initrd.img")
+        boot_code = grub.boot_code(computer, root)
         for name in REMOVED:
             _remove(root / name)
+        grub.configure(root, folder / "vmlinuz", folder / "initrd.img", kernel_arguments(SERIAL_PORT))
         for name in ("etc/machine-id", "etc/resolv.conf"):
             (root / name).touch()
         (root / INIT).parent.mkdir(parents=True)
         shutil.copy(FILES / "init", root / INIT)
+        shutil.copy(FILES / "channel", root / CHANNEL)
         (root / INIT).chmod(0o755)
-        debian.make_disk(computer, root, folder / "disk.qcow2", shape.disk_gib, ROOT_LABEL)
+        debian.make_disk(computer, root, folder / "disk.qcow2", shape.disk_gib, ROOT_LABEL, boot_code)
     files = ("disk.qcow2", "initrd.img", "vmlinuz")
     manifest = {
         "format": 1,

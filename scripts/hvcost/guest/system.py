@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from hvcost.connections.base import Connection
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hvcost.connections.base import Connection, Journal, Stream
+from hvcost.connections.console import ConsoleConnection
+from hvcost.deadline import Deadline
+from hvcost.hosts import facts
 from hvcost.network import Link
+from hvcost.record import Facts
+
+log = logging.getLogger(__name__)
 
 INTERFACE = "eth0"
 RUNTIME = "/run"
+SERIAL_PORT = "ttyS0"
+
+
+@dataclass(frozen=True)
+class BootedGuest:
+    """A guest that takes commands, and what it says about itself. `ready_after_s`: since its power-on."""
+
+    console: ConsoleConnection
+    facts: Facts
+    ready_after_s: float
 
 
 def kernel_arguments(console: str) -> str:
@@ -14,8 +35,34 @@ def kernel_arguments(console: str) -> str:
     return f"console={console} quiet nokaslr"
 
 
-def configure_network(guest: Connection, link: Link) -> str:
-    """Give the guest its address; the name of its interface."""
+@contextmanager
+def booted(
+    name: str,
+    stream: Stream,
+    journal: Journal,
+    link: Link,
+    timeout_s: float,
+    power_on: Callable[[], object],
+) -> Iterator[BootedGuest]:
+    """The guest whose console is `stream`, from its power-on, with its network configured.
+
+    The console has a listener before the guest says anything. Raises DeadlineExceeded if it is not ready
+    after `timeout_s`.
+    """
+    console = ConsoleConnection(name, stream, journal)
+    try:
+        deadline = Deadline(timeout_s, f"{name}: boot of the guest")
+        power_on()
+        console.wait_until_ready(deadline)
+        ready_after_s = round(deadline.elapsed_s, 1)
+        log.info("%s: guest is ready after %.0f s", name, ready_after_s)
+        configure_network(console, link)
+        yield BootedGuest(console, facts.collect(console, INTERFACE), ready_after_s)
+    finally:
+        console.close()
+
+
+def configure_network(guest: Connection, link: Link) -> None:
+    """Give the guest its address."""
     guest.run(["ip", "link", "set", INTERFACE, "mtu", str(link.mtu), "up"])
     guest.run(["ip", "address", "add", link.with_prefix(link.guest), "dev", INTERFACE])
-    return INTERFACE

@@ -17,12 +17,6 @@ def collect(connection: Connection, interface: str) -> Facts:
     return parse(output)
 
 
-def collect_in_guest(connection: Connection, interface: str) -> Facts:
-    """Facts of a guest, which has the same script in its image (its console takes short lines only)."""
-    output = connection.run(["sh", "/usr/lib/hvcost/facts.sh", interface], timeout_s=120).stdout
-    return parse(output)
-
-
 def parse(output: str) -> Facts:
     """Facts from the script's output; lines without `=` are no facts."""
     facts: dict[str, str | int | float] = {}

@@ -40,7 +40,9 @@ content tcp_wmem /proc/sys/net/ipv4/tcp_wmem
 
 fact interface "$interface"
 content mtu "/sys/class/net/$interface/mtu"
-fact driver "$(basename "$(readlink "/sys/class/net/$interface/device/driver")" 2>/dev/null)"
+driver=$(basename "$(readlink "/sys/class/net/$interface/device/driver")" 2>/dev/null)
+# What is no device has a driver all the same.
+fact driver "${driver:-$(ethtool -i "$interface" 2>/dev/null | sed -n 's/^driver: //p')}"
 fact route "$(ip route show dev "$interface" 2>/dev/null | head -n 1)"
 if command -v ethtool >/dev/null; then
     fact offloads_on "$(ethtool -k "$interface" 2>/dev/null |
@@ -49,4 +51,10 @@ fi
 fact iperf_version "$(iperf --version 2>&1 | head -n 1)"
 if command -v qemu-system-x86_64 >/dev/null; then
     fact qemu_version "$(qemu-system-x86_64 --version | sed -n 's/.*version //p' | head -n 1)"
+fi
+if command -v VBoxManage >/dev/null; then
+    fact virtualbox_version "$(VBoxManage --version 2>/dev/null | tail -n 1)"
+fi
+if [ -d /sys/hypervisor/version ]; then
+    (cd /sys/hypervisor/version && fact xen_version "$(cat major).$(cat minor)$(cat extra)")
 fi

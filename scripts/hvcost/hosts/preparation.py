@@ -29,6 +29,8 @@ INSTALL_TIMEOUT_S = 1800
 
 def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
     """Install the Debian packages that are missing; says which."""
+    if not packages:
+        return []
     query = host.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *packages],
         check=False,
@@ -120,15 +122,14 @@ def prepare(
     place = _place(spec, state, host_image)
     with in_operation(place, journal, purpose="prepare") as operation:
         host = operation.host
-        drivers = [load_driver(name)({}) for name in spec["hypervisors"]]
-        wanted = dict.fromkeys((*packages, *(name for driver in drivers for name in driver.packages)))
-        changes = ensure_packages(host, list(wanted))
+        changes = ensure_packages(host, packages)
         changes += ensure_bridge(host, operation.host_interface, place.link)
         files, uploaded = ensure_guest(host, guest, operation.files)
         changes += uploaded
         problems = []
-        for driver in drivers:
+        for driver in (load_driver(name)({}) for name in spec["hypervisors"]):
             try:
+                changes += ensure_packages(host, driver.packages)
                 changes += driver.prepare(host) + driver.prepare_files(host, files)
             except MachineError as error:
                 # The other systems can be measured all the same; this one's session will fail and say so.

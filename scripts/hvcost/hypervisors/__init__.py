@@ -10,18 +10,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from hvcost.connections.base import Connection
-from hvcost.errors import ConfigError, ProofError
+from hvcost.errors import ConfigError, MachineError, ProofError
+from hvcost.guest import system as guest_system
 from hvcost.guest.image import GuestShape
 from hvcost.network import Link
 
 FOLDER = Path(__file__).parent
+TICKS_PER_S = 100  # USER_HZ, the same on every x86 machine
 
 # What the host has to be booted as: the plain kernel, or the kernel as dom0 of Xen.
 BootMode = Literal["native", "xen"]
+DiskFormat = Literal["raw", "vdi"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,14 @@ class Guest:
 class SystemPlan:
     """What a driver has to start, and what it finds on the host.
 
-    `guest` is None for a system without one. `runtime` is a folder on the host that only this session uses
-    and that is removed afterwards.
+    `guest` is None for a system without one. `interface` is the measured one, a port of `bridge`. `runtime`
+    is a folder on the host that only this session uses and that is removed afterwards.
     """
 
     name: str
     guest: Guest | None
     bridge: str
+    interface: str
     link: Link
     runtime: str
 
@@ -65,9 +69,8 @@ class RunningSystem:
 
     server: Connection
     address: str
-    interface: str
-    runtime: str
     proof: Mapping[str, Any]
+    runtime: str = guest_system.RUNTIME
 
 
 class Hypervisor(ABC):
@@ -77,9 +80,12 @@ class Hypervisor(ABC):
     """
 
     Options: ClassVar[type[Any]]
-    boot_mode: BootMode = "native"
+    boot_mode: ClassVar[BootMode] = "native"
+    has_guest: ClassVar[bool] = True
     # Debian packages that a host needs for it, beside those of envs/host-packages.txt.
     packages: ClassVar[tuple[str, ...]] = ()
+    # Those of them that an emulated host takes from Debian's suite sid, since its release has none that fit.
+    sid_packages: ClassVar[tuple[str, ...]] = ()
     # For the plan: expected time until the guest is ready in an emulated machine, beyond that machine's own.
     ready_nested_s: ClassVar[float] = 100.0
 
@@ -114,16 +120,66 @@ class Hypervisor(ABC):
     def started(self, host: Connection, plan: SystemPlan) -> AbstractContextManager[RunningSystem]:
         """The system, from start to stop.
 
-        Guarantees: proved before it is handed out (ProofError otherwise); ready to run the server; nothing
-        of it left on the host afterwards, however the block ends. Raises MachineError if it does not start.
+        Guarantees: what an earlier session left of it is removed first; proved before it is handed out;
+        ready to run the server; nothing of it left on the host afterwards, however the block ends. Raises
+        MachineError, with the hypervisor's own words, if it does not start, ProofError if it is another.
         """
 
+    @abstractmethod
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        """Raise ProofError unless the evidence, the hypervisor's and the guest's, is that of this system."""
 
-def expect_in_guest(host: Connection, proof: Mapping[str, Any], fact: str, value: str) -> None:
-    """Raise ProofError unless the guest's own view, `guest` in the proof, has this value for a fact."""
-    seen = proof["guest"].get(fact)
-    if seen != value:
-        raise ProofError(f"{host.name}: the guest sees {fact} {seen!r}, not {value!r}")
+    def cpu_time_s(self, host: Connection) -> dict[str, float]:
+        """Processor time that the machine has spent since its boot, in s, by who spent it."""
+        return processor_time_s(host.run(["cat", "/proc/stat"]).stdout)
+
+
+def expect(machine: str, proof: Mapping[str, Any], path: str, wanted: object) -> None:
+    """Raise ProofError unless the evidence at `path`, keys joined by dots, is `wanted`."""
+    seen: Any = proof
+    for key in path.split("."):
+        seen = seen.get(key) if isinstance(seen, Mapping) else None
+    if seen != wanted:
+        raise ProofError(f"{machine}: the proof has {path} {seen!r}, not {wanted!r}")
+
+
+def disk_as(files: GuestFiles, kind: DiskFormat) -> str:
+    """Path of the guest's disk in another format, beside the original."""
+    return str(PurePosixPath(files.disk).with_suffix(f".{kind}"))
+
+
+def convert_disk(host: Connection, files: GuestFiles, kind: DiskFormat) -> list[str]:
+    """Make the guest's disk in another format, the same content, unless it is there; says what."""
+    disk = disk_as(files, kind)
+    if host.succeeds(["test", "-e", disk]):
+        return []
+    host.run(["qemu-img", "convert", "-f", "qcow2", "-O", kind, files.disk, f"{disk}.partial"], timeout_s=600)
+    host.run(["mv", f"{disk}.partial", disk])
+    return [f"converted {disk}"]
+
+
+def hardware_virtualisation(host: Connection, hypervisor: str) -> Literal["AMD-V", "VT-x"]:
+    """What the host's processor offers; MachineError if it has neither."""
+    flags = host.run(["sh", "-c", "grep -Eom1 'svm|vmx' /proc/cpuinfo || true"]).stdout.strip()
+    if not flags:
+        raise MachineError(
+            f"{host.name}: {hypervisor} does not work on this machine: its processor shows neither AMD-V "
+            "(svm) nor VT-x (vmx); enable it in the firmware, or leave this system out of the configuration"
+        )
+    return "AMD-V" if flags == "svm" else "VT-x"
+
+
+def processor_time_s(stat: str) -> dict[str, float]:
+    """Time in s that all processors spent, from /proc/stat (proc(5)): a guest's is no user's."""
+    user, nice, system, _idle, _iowait, irq, softirq, _steal, guest, guest_nice = (
+        int(ticks) / TICKS_PER_S for ticks in stat.splitlines()[0].split()[1:]
+    )
+    return {
+        "user": round(user + nice - guest - guest_nice, 2),
+        "system": system,
+        "interrupts": round(irq + softirq, 2),
+        "guests": round(guest + guest_nice, 2),
+    }
 
 
 def names() -> list[str]:

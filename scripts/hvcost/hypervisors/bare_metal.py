@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from hvcost.connections.base import Connection
-from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan
+from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect
+
+# Programs that run guests.
+GUESTS = "qemu-system|VBoxHeadless|systemd-nspawn"
 
 
 @dataclass(frozen=True)
@@ -19,15 +23,25 @@ class Driver(Hypervisor):
     """The host as it is, with its address on the bridge."""
 
     Options = Options
+    has_guest = False
     ready_nested_s = 0.0
 
     @contextmanager
     def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
-        qemus = host.run(["pgrep", "--count", "qemu-system"], check=False).stdout
+        proof = {"hypervisor": "none", "boot_mode": self.boot_mode, "guests": self.count_guests(host)}
+        self.check_proof(host.name, proof)
         yield RunningSystem(
             server=host,
             address=str(plan.link.host),
-            interface=plan.bridge,
+            proof=proof,
             runtime=plan.runtime,
-            proof={"hypervisor": "none", "qemu_processes": int(qemus)},
         )
+
+    def count_guests(self, host: Connection) -> int:
+        """How many guests the host runs."""
+        return int(host.run(["pgrep", "--count", GUESTS], check=False).stdout)
+
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        expect(machine, proof, "hypervisor", "none")
+        expect(machine, proof, "boot_mode", self.boot_mode)
+        expect(machine, proof, "guests", 0)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from hvcost import qmp
 from hvcost.connections.base import Connection
-from hvcost.connections.console import ConsoleConnection
-from hvcost.deadline import Deadline
-from hvcost.errors import CommandError, MachineError, ProofError
+from hvcost.errors import CommandError, MachineError
 from hvcost.guest import system as guest_system
-from hvcost.hosts import facts
-from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect_in_guest
+from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +47,7 @@ class Driver(Hypervisor):
     packages = ("qemu-system-x86", "qemu-utils")
     ready_nested_s = 240.0
     accelerator = "tcg"
+    cpuid_vendor = "TCGTCGTCGTCG"
     # Translated inside a translated machine, the guest takes four minutes.
     ready_timeout_s = 900.0
 
@@ -57,48 +55,38 @@ class Driver(Hypervisor):
         """Further options of QEMU's network backend."""
         return ""
 
-    def check_evidence(self, host: Connection, proof: dict[str, Any]) -> None:
-        """Raise ProofError unless QEMU and the guest both say that the guest is translated."""
-        if proof["query-kvm"]["enabled"]:
-            raise ProofError(f"{host.name}: QEMU uses KVM for a guest that is to be translated")
-        expect_in_guest(host, proof, "cpuid_vendor", "TCGTCGTCGTCG")
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        expect(machine, proof, "hypervisor", "qemu")
+        expect(machine, proof, "query-kvm.enabled", self.accelerator == "kvm")
+        expect(machine, proof, "guest.cpuid_vendor", self.cpuid_vendor)
+        expect(machine, proof, "guest.driver", NIC_DRIVERS[self.options.nic])
 
     @contextmanager
     def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
-        console_log = f"{plan.runtime}/console.log"
-        _stop(host, plan)  # what a killed session has left
+        monitor = f"{plan.runtime}/qmp"
+        _stop(host, plan)
         try:
             _add_tap(host, plan)
             host.run(self.command_line(plan), timeout_s=START_TIMEOUT_S)
-            monitor = f"{plan.runtime}/qmp"
-            # The guest waits until its console has a listener, so that nothing it says is lost.
-            console = ConsoleConnection(
+            with guest_system.booted(
                 plan.name,
                 host.open_stream(["socat", "STDIO", f"UNIX-CONNECT:{plan.runtime}/console"]),
                 host.journal,
-            )
-            try:
-                qmp.ask(host, monitor, "cont")
-                deadline = Deadline(self.ready_timeout_s, f"{plan.name}: boot of the guest")
-                console.wait_until_ready(deadline)
-                ready_after_s = round(deadline.elapsed_s, 1)
-                log.info("%s: guest is ready after %.0f s", plan.name, ready_after_s)
-                interface = guest_system.configure_network(console, plan.link)
+                plan.link,
+                self.ready_timeout_s,
+                power_on=lambda: qmp.ask(host, monitor, "cont"),
+            ) as guest:
                 proof = {
                     "hypervisor": "qemu",
-                    "accelerator": self.accelerator,
                     **qmp.ask(host, monitor, "query-kvm", "query-version", "query-status"),
-                    "guest": dict(facts.collect(console, interface)),
-                    "ready_after_s": ready_after_s,
+                    "guest": dict(guest.facts),
+                    "ready_after_s": guest.ready_after_s,
                 }
-                expect_in_guest(host, proof, "driver", NIC_DRIVERS[self.options.nic])
-                self.check_evidence(host, proof)
-                yield RunningSystem(console, str(plan.link.guest), interface, guest_system.RUNTIME, proof)
-            finally:
-                console.close()
+                self.check_proof(host.name, proof)
+                yield RunningSystem(guest.console, str(plan.link.guest), proof)
         except MachineError:
             with suppress(MachineError):
-                said = host.run(["tail", "-c", "1000", console_log], check=False).stdout
+                said = host.run(["tail", "-c", "1000", f"{plan.runtime}/console.log"], check=False).stdout
                 log.error("%s: the guest's console ended with:\n%s", plan.name, said.strip())
             raise
         finally:
@@ -117,7 +105,7 @@ class Driver(Hypervisor):
             "-cpu", self.options.cpu_model,
             "-smp", str(shape.cpus), "-m", str(shape.memory_mib),
             "-kernel", files.kernel, "-initrd", files.initramfs,
-            "-append", guest_system.kernel_arguments("ttyS0"),
+            "-append", guest_system.kernel_arguments(guest_system.SERIAL_PORT),
             "-drive", f"file={files.disk},format=qcow2,if=virtio,snapshot=on",
             "-netdev", f"tap,id=lan,ifname={TAP},script=no,downscript=no{self.tap_options()}",
             "-device", f"{NICS[self.options.nic]},netdev=lan,mac={MAC}",

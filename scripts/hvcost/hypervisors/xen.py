@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
-from hvcost.connections.base import Connection
-from hvcost.connections.console import ConsoleConnection
-from hvcost.deadline import Deadline
-from hvcost.errors import MachineError, ProofError
+from hvcost.connections.base import Connection, Stream
+from hvcost.errors import MachineError
 from hvcost.guest import system as guest_system
-from hvcost.hosts import facts
 from hvcost.hypervisors import (
     BootMode,
     GuestFiles,
     Hypervisor,
     RunningSystem,
     SystemPlan,
-    expect_in_guest,
+    convert_disk,
+    disk_as,
+    expect,
 )
-
-log = logging.getLogger(__name__)
 
 DOMAIN = "hvcost-guest"
 MAC = "00:16:3e:20:10:03"  # in the range that is Xen's
+XL_LOG = f"/var/log/xen/xl-{DOMAIN}.log"
 CREATE_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
-CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": "ttyS0"}
+CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": guest_system.SERIAL_PORT}
 # Where XenStore has the pseudo-terminal of the guest's console. (xl's own console wants a terminal itself.)
 TERMINALS = {"pv": "console/tty", "pvh": "console/tty", "hvm": "serial/0/tty"}
 
@@ -48,24 +44,15 @@ class Driver(Hypervisor):
     """A domain made by `xl`; the host has to be booted under Xen."""
 
     Options = Options
-    boot_mode: BootMode = "xen"
+    boot_mode: ClassVar[BootMode] = "xen"
     ready_nested_s = 150.0  # dom0 takes longer to boot than the plain host
-    packages = (
-        "xen-hypervisor-4.20-amd64",
-        "xen-utils-4.20",
-        "xen-utils-common",
-        "qemu-system-xen",
-        "qemu-utils",
-    )
+    packages = ("xen-system-amd64", "qemu-system-xen", "qemu-utils")
+    # Those of Debian 13 want its Python, which VirtualBox's packages replace.
+    sid_packages = ("xen-system-amd64",)
 
     def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:
         """The disk as a raw file, which Xen's block back end serves without another program in between."""
-        raw = _raw(files)
-        if host.succeeds(["test", "-e", raw]):
-            return []
-        host.run(["qemu-img", "convert", "-O", "raw", files.disk, f"{raw}.partial"], timeout_s=600)
-        host.run(["mv", f"{raw}.partial", raw])
-        return [f"converted {raw}"]
+        return convert_disk(host, files, "raw")
 
     @contextmanager
     def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
@@ -76,34 +63,39 @@ class Driver(Hypervisor):
         try:
             # Paused until its console has a listener.
             host.run(["xl", "create", "-p", file], timeout_s=CREATE_TIMEOUT_S)
-            domain_id = host.run(["xl", "domid", DOMAIN]).stdout.strip()
-            path = f"/local/domain/{domain_id}/{TERMINALS[self.options.type]}"
-            terminal = host.run(["xenstore-read", path]).stdout.strip()
-            stream = host.open_stream(["socat", "STDIO", f"OPEN:{terminal},rawer"])
-            console = ConsoleConnection(plan.name, stream, host.journal)
-            try:
-                host.run(["xl", "unpause", DOMAIN])
-                deadline = Deadline(READY_TIMEOUT_S, f"{plan.name}: boot of the guest")
-                console.wait_until_ready(deadline)
-                ready_after_s = round(deadline.elapsed_s, 1)
-                log.info("%s: guest is ready after %.0f s", plan.name, ready_after_s)
-                interface = guest_system.configure_network(console, plan.link)
+            with guest_system.booted(
+                plan.name,
+                self._open_console(host),
+                host.journal,
+                plan.link,
+                READY_TIMEOUT_S,
+                power_on=lambda: host.run(["xl", "unpause", DOMAIN]),
+            ) as guest:
+                (domain,) = json.loads(host.run(["xl", "list", "-l", DOMAIN]).stdout)
                 proof = {
                     "hypervisor": "xen",
                     "configuration": text,
                     "xl_info": parse_info(host.run(["xl", "info"]).stdout),
-                    "xl_list": json.loads(host.run(["xl", "list", "-l", DOMAIN]).stdout),
-                    "guest": dict(facts.collect(console, interface)),
-                    "ready_after_s": ready_after_s,
+                    "domain": domain,
+                    "guest": dict(guest.facts),
+                    "ready_after_s": guest.ready_after_s,
                 }
-                self._check(host, proof)
-                yield RunningSystem(console, str(plan.link.guest), interface, guest_system.RUNTIME, proof)
-            finally:
-                console.close()
+                self.check_proof(host.name, proof)
+                yield RunningSystem(guest.console, str(plan.link.guest), proof)
         except MachineError as error:
             raise MachineError(f"{error}; Xen says: {_last_words(host)}") from error
         finally:
             _destroy(host)
+
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        expect(machine, proof, "hypervisor", "xen")
+        expect(machine, proof, "domain.config.c_info.type", self.options.type)
+        expect(machine, proof, "guest.hypervisor_type", "xen")
+        expect(machine, proof, "guest.driver", "vif")
+
+    def cpu_time_s(self, host: Connection) -> dict[str, float]:
+        """Of all domains: dom0 sees no time but its own."""
+        return cpu_time_s(host)
 
     def configuration(self, plan: SystemPlan) -> str:
         """The domain's configuration (xl.cfg(5))."""
@@ -118,7 +110,7 @@ class Driver(Hypervisor):
             "memory": shape.memory_mib,
             "vcpus": shape.cpus,
             # The guest mounts it read-only: every session begins with the same disk.
-            "disk": [f"format=raw,vdev=xvda,access=ro,target={_raw(files)}"],
+            "disk": [f"format=raw,vdev=xvda,access=ro,target={disk_as(files, 'raw')}"],
             "vif": [f"mac={MAC},bridge={plan.bridge}"],
             "on_poweroff": "destroy",
             "on_reboot": "destroy",
@@ -128,23 +120,26 @@ class Driver(Hypervisor):
             settings |= {"serial": "pty", "vga": "none"}
         return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
-    def _check(self, host: Connection, proof: dict[str, Any]) -> None:
-        """Raise ProofError unless Xen and the guest both say that it is a domain of the wanted type."""
-        (domain,) = proof["xl_list"]
-        seen = domain["config"]["c_info"]["type"]
-        if seen != self.options.type:
-            raise ProofError(f"{host.name}: Xen runs the guest as {seen!r}, not as {self.options.type!r}")
-        expect_in_guest(host, proof, "hypervisor_type", "xen")
-        expect_in_guest(host, proof, "driver", "vif")
+    def _open_console(self, host: Connection) -> Stream:
+        domain_id = host.run(["xl", "domid", DOMAIN]).stdout.strip()
+        path = f"/local/domain/{domain_id}/{TERMINALS[self.options.type]}"
+        terminal = host.run(["xenstore-read", path]).stdout.strip()
+        return host.open_stream(["socat", "STDIO", f"OPEN:{terminal},rawer"])
+
+
+def cpu_time_s(host: Connection) -> dict[str, float]:
+    """Processor time in s that each domain has spent, by its name."""
+    return parse_list(host.run(["xl", "list"]).stdout)
+
+
+def parse_list(text: str) -> dict[str, float]:
+    """Processor time in s of each domain, from `xl list`: its name comes first, its time last."""
+    return {line.split()[0]: float(line.split()[-1]) for line in text.splitlines()[1:] if line.strip()}
 
 
 def parse_info(text: str) -> dict[str, str]:
     """`xl info` as names and values."""
     return dict(re.findall(r"^(\w+)\s*: (.*?)\s*$", text, re.MULTILINE))
-
-
-def _raw(files: GuestFiles) -> str:
-    return str(PurePosixPath(files.disk).with_suffix(".raw"))
 
 
 def _destroy(host: Connection) -> None:
@@ -154,5 +149,9 @@ def _destroy(host: Connection) -> None:
 
 
 def _last_words(host: Connection) -> str:
-    lines = host.run(["xl", "dmesg"], check=False).stdout.strip().splitlines()
-    return " / ".join(lines[-5:])
+    """What the hypervisor and the tool that watches the domain said last."""
+    said = [
+        *host.run(["xl", "dmesg"], check=False).stdout.strip().splitlines()[-5:],
+        *host.run(["tail", "-n", "5", XL_LOG], check=False).stdout.strip().splitlines(),
+    ]
+    return " / ".join(said)

@@ -1,0 +1,22 @@
+"""No guest, but the host under Xen: what its first domain, dom0, loses of bare metal."""
+
+from __future__ import annotations
+
+from hvcost.connections.base import Connection
+from hvcost.hypervisors import bare_metal, xen
+
+
+class Driver(bare_metal.Driver):
+    """Dom0 as it is, with its address on the bridge."""
+
+    boot_mode = xen.Driver.boot_mode
+    packages = xen.Driver.packages
+    sid_packages = xen.Driver.sid_packages
+    ready_nested_s = 30.0  # dom0 takes longer to boot than the plain host
+
+    def count_guests(self, host: Connection) -> int:
+        """How many domains there are beside dom0."""
+        return len(xen.cpu_time_s(host)) - 1
+
+    def cpu_time_s(self, host: Connection) -> dict[str, float]:
+        return xen.cpu_time_s(host)

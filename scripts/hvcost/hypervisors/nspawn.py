@@ -1,0 +1,124 @@
+"""System container by systemd-nspawn: the guest's file system on the host's own kernel, as OpenVZ had it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hvcost.connections.base import Connection
+from hvcost.guest import system as guest_system
+from hvcost.guest.image import INIT
+from hvcost.hosts import facts
+from hvcost.hypervisors import (
+    GuestFiles,
+    Hypervisor,
+    RunningSystem,
+    SystemPlan,
+    convert_disk,
+    disk_as,
+    expect,
+)
+
+MACHINE = "hvcost-guest"
+UNIT = "hvcost-guest.scope"
+OUTSIDE = "hvcost-ct0"
+INSIDE = "hvcost-ct1"
+READY_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
+
+# Arguments: the container's unit, its interface on the host.
+STOP = """
+! systemctl --quiet is-active "$1" || systemctl kill --signal=SIGKILL "$1"
+while systemctl --quiet is-active "$1"; do sleep 0.1; done
+! [ -e "/sys/class/net/$2" ] || ip link delete "$2"
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """A container has none."""
+
+
+class Driver(Hypervisor):
+    """A container of systemd, limited to the guest's processors and memory."""
+
+    Options = Options
+    packages = ("systemd-container", "qemu-utils")
+    ready_nested_s = 10.0
+
+    def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:
+        """The disk as a raw file, which the kernel can mount."""
+        return convert_disk(host, files, "raw")
+
+    @contextmanager
+    def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
+        _stop(host)
+        try:
+            _add_interfaces(host, plan)
+            arguments = self.command_line(plan)
+            # The container's console is a terminal; it ends with this connection.
+            terminal = ["socat", "STDIO", f"EXEC:{shlex.join(arguments)},pty,rawer,ctty,setsid"]
+            with guest_system.booted(
+                plan.name,
+                host.open_stream(terminal),
+                host.journal,
+                plan.link,
+                READY_TIMEOUT_S,
+                power_on=lambda: None,
+            ) as guest:
+                proof = {
+                    "hypervisor": "nspawn",
+                    "command_line": arguments,
+                    "scope": _scope(host),
+                    "host_boot_id": facts.collect(host, plan.bridge).get("boot_id"),
+                    "guest": dict(guest.facts),
+                    "ready_after_s": guest.ready_after_s,
+                }
+                self.check_proof(host.name, proof)
+                yield RunningSystem(guest.console, str(plan.link.guest), proof)
+        finally:
+            _stop(host)
+
+    def command_line(self, plan: SystemPlan) -> list[str]:
+        """The container in a scope of its own, which limits it; its end is that of its console."""
+        assert plan.guest
+        shape, files = plan.guest.shape, plan.guest.files
+        return [
+            "systemd-run", "--quiet", "--scope", f"--unit={UNIT}",
+            f"--property=MemoryMax={shape.memory_mib}M",
+            f"--property=AllowedCPUs=0-{shape.cpus - 1}",
+            "systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--machine={MACHINE}",
+            f"--image={disk_as(files, 'raw')}", "--read-only",
+            f"--network-interface={INSIDE}:{guest_system.INTERFACE}",
+            "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+            f"/{INIT}",
+        ]  # fmt: skip
+
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        expect(machine, proof, "hypervisor", "nspawn")
+        expect(machine, proof, "scope.ActiveState", "active")
+        # It is the host's own kernel that runs in it.
+        expect(machine, proof, "guest.boot_id", proof["host_boot_id"])
+        expect(machine, proof, "guest.driver", "veth")
+
+
+def _scope(host: Connection) -> dict[str, str]:
+    """What systemd says of the container's limits."""
+    properties = "--property=ActiveState,MemoryMax,AllowedCPUs"
+    lines = host.run(["systemctl", "show", UNIT, properties]).stdout.split()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def _add_interfaces(host: Connection, plan: SystemPlan) -> None:
+    """A pair of interfaces: one end in the bridge, the other for the container."""
+    mtu = ["mtu", str(plan.link.mtu)]
+    host.run(["ip", "link", "add", OUTSIDE, *mtu, "type", "veth", "peer", "name", INSIDE, *mtu])
+    host.run(["ip", "link", "set", OUTSIDE, "master", plan.bridge, "up"])
+
+
+def _stop(host: Connection) -> None:
+    """End the container, if it is there, and remove its interfaces."""
+    host.run(["sh", "-c", STOP, "stop", UNIT, OUTSIDE], timeout_s=STOP_TIMEOUT_S)

@@ -1,0 +1,194 @@
+"""VirtualBox: a guest that boots from its disk as a PC does, in a process of the host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hvcost.connections.base import Connection, Stream
+from hvcost.errors import MachineError
+from hvcost.guest import system as guest_system
+from hvcost.hypervisors import (
+    GuestFiles,
+    Hypervisor,
+    RunningSystem,
+    SystemPlan,
+    convert_disk,
+    disk_as,
+    expect,
+    hardware_virtualisation,
+)
+
+MACHINE = "hvcost-guest"
+MAC = "080027201003"  # in the range that is VirtualBox's
+MODULES = ("vboxdrv", "vboxnetflt")
+COMMAND_TIMEOUT_S = 180.0
+READY_TIMEOUT_S = 600.0
+STOP_TIMEOUT_S = 60.0
+NICS = {"virtio": "virtio", "82540EM": "82540EM", "Am79C973": "Am79C973"}
+NIC_DRIVERS = {"virtio": "virtio_net", "82540EM": "e1000", "Am79C973": "pcnet32"}
+
+# VBoxManage wants to know whose machines it manages (its manual, section "VBoxManage").
+MANAGE = ("env", "HOME=/root", "USER=root", "VBoxManage")
+
+# Arguments: the socket. The guest's serial port connects to it as a client.
+WAIT_FOR_SOCKET = 'until [ -S "$1" ]; do sleep 0.1; done'
+# Arguments: machine, disk, which is kept. A machine stays locked for a moment after its end.
+REMOVE = """
+export HOME=/root USER=root
+if VBoxManage showvminfo "$1" >/dev/null 2>&1; then
+    VBoxManage controlvm "$1" poweroff >/dev/null 2>&1
+    until VBoxManage unregistervm "$1" --delete; do sleep 0.5; done
+fi
+! VBoxManage showmediuminfo disk "$2" >/dev/null 2>&1 || VBoxManage closemedium disk "$2"
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`nic`: virtio, or a model of a real one; `Am79C973` is what VirtualBox gave to a guest in 2010."""
+
+    nic: str = field(default="virtio", metadata={"allowed": tuple(NICS)})
+
+
+class Driver(Hypervisor):
+    """A machine made, started and removed by `VBoxManage`."""
+
+    Options = Options
+    ready_nested_s = 110.0
+    packages = ("virtualbox", "virtualbox-dkms", "qemu-utils")
+    # No release of Debian has it.
+    sid_packages = ("virtualbox", "virtualbox-dkms")
+
+    def prepare(self, host: Connection) -> list[str]:
+        """Load VirtualBox's kernel modules."""
+        hardware_virtualisation(host, "VirtualBox")
+        changes = []
+        for module in MODULES:
+            if not host.succeeds(["test", "-e", f"/sys/module/{module}"]):
+                host.run(["modprobe", module])
+                changes.append(f"loaded kernel module {module}")
+        return changes
+
+    def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:
+        """The disk in VirtualBox's own format."""
+        return convert_disk(host, files, "vdi")
+
+    @contextmanager
+    def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
+        _remove(host, plan)
+        try:
+            for arguments in self.command_lines(plan):
+                host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S)
+            with guest_system.booted(
+                plan.name,
+                _listen(host, _console(plan)),
+                host.journal,
+                plan.link,
+                READY_TIMEOUT_S,
+                power_on=lambda: _power_on(host),
+            ) as guest:
+                proof = {
+                    "hypervisor": "virtualbox",
+                    "version": host.run([*MANAGE, "--version"]).stdout.strip(),
+                    "machine": parse_info(_manage(host, "showvminfo", MACHINE, "--machinereadable")),
+                    "execution": parse_log(host.run(["cat", _log(plan)]).stdout),
+                    "guest": dict(guest.facts),
+                    "ready_after_s": guest.ready_after_s,
+                }
+                self.check_proof(host.name, proof)
+                yield RunningSystem(guest.console, str(plan.link.guest), proof)
+        except MachineError as error:
+            raise MachineError(f"{error}; VirtualBox says: {_last_words(host, plan)}") from error
+        finally:
+            _remove(host, plan)
+
+    def command_lines(self, plan: SystemPlan) -> list[list[str]]:
+        """Arguments of VBoxManage that make the machine.
+
+        Its disk is immutable: what a guest writes is forgotten.
+        """
+        assert plan.guest
+        shape = plan.guest.shape
+        return [
+            ["createvm", "--name", MACHINE, "--ostype", "Debian_64", "--basefolder", plan.runtime,
+             "--register"],
+            ["modifyvm", MACHINE,
+             "--memory", str(shape.memory_mib), "--cpus", str(shape.cpus),
+             "--graphicscontroller", "none", "--audio-enabled", "off",
+             "--boot1", "disk", "--boot2", "none", "--boot3", "none", "--boot4", "none",
+             # The host's own interface: VirtualBox has a bridge of its own.
+             "--nic1", "bridged", "--bridgeadapter1", plan.interface,
+             "--nictype1", NICS[self.options.nic], "--macaddress1", MAC,
+             "--uart1", "0x3F8", "4", "--uartmode1", "client", _console(plan)],
+            ["storagectl", MACHINE, "--name", "disks", "--add", "sata", "--portcount", "1"],
+            ["storageattach", MACHINE, "--storagectl", "disks", "--port", "0", "--device", "0",
+             "--type", "hdd", "--medium", disk_as(plan.guest.files, "vdi"), "--mtype", "immutable"],
+        ]  # fmt: skip
+
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        expect(machine, proof, "hypervisor", "virtualbox")
+        expect(machine, proof, "machine.VMState", "running")
+        expect(machine, proof, "execution.mode", "hardware")
+        expect(machine, proof, "execution.paging", "nested")
+        expect(machine, proof, "guest.dmi_product", "VirtualBox")
+        expect(machine, proof, "guest.driver", NIC_DRIVERS[self.options.nic])
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """`VBoxManage showvminfo --machinereadable` as names and values."""
+    return {
+        name.strip('"'): value.strip('"')
+        for name, value in re.findall(r'^("[^"]*"|[^=\n]+)=(.*)$', text, re.MULTILINE)
+    }
+
+
+def parse_log(text: str) -> dict[str, str]:
+    """How VirtualBox runs the guest, from VBox.log: its own line, and what it means.
+
+    `mode` is `hardware` with AMD-V or VT-x, and otherwise `other`, such as the interpreter it falls back on.
+    """
+    line = re.search(r"HM: HMR3Init: (.*)", text)
+    said = line[1].strip() if line else "nothing"
+    return {
+        "said": said,
+        "mode": "hardware" if re.match(r"(AMD-V|VT-x)\b", said) else "other",
+        "paging": "nested" if "nested paging" in said else "other",
+    }
+
+
+def _manage(host: Connection, *arguments: str) -> str:
+    return host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S).stdout
+
+
+def _power_on(host: Connection) -> None:
+    _manage(host, "startvm", MACHINE, "--type", "headless")
+
+
+def _listen(host: Connection, socket: str) -> Stream:
+    stream = host.open_stream(["socat", "STDIO", f"UNIX-LISTEN:{socket}"])
+    host.run(["sh", "-c", WAIT_FOR_SOCKET, "wait", socket], timeout_s=30)
+    return stream
+
+
+def _remove(host: Connection, plan: SystemPlan) -> None:
+    """End the machine, if it is there, and forget it and its disk."""
+    assert plan.guest
+    disk = disk_as(plan.guest.files, "vdi")
+    host.run(["sh", "-c", REMOVE, "remove", MACHINE, disk], timeout_s=STOP_TIMEOUT_S)
+
+
+def _last_words(host: Connection, plan: SystemPlan) -> str:
+    text = host.run(["tail", "-n", "5", _log(plan)], check=False).stdout
+    return " / ".join(text.strip().splitlines()) or "nothing"
+
+
+def _console(plan: SystemPlan) -> str:
+    return f"{plan.runtime}/console"
+
+
+def _log(plan: SystemPlan) -> str:
+    return f"{plan.runtime}/{MACHINE}/Logs/VBox.log"
