@@ -1,5 +1,6 @@
 # The experiment, and the functions by which rules ask for their part of it.
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,10 +9,11 @@ from snakemake.logging import logger
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from hvcost import config as experiments
-from hvcost import plan
+from hvcost import outcome, plan
 from hvcost.errors import HvcostError
 
 PLAN = "results/plan.json"
+LOGS = "logs"
 GUEST = "results/guest/manifest.json"
 HOST_IMAGE = multiext(
     "results/host-image/",
@@ -42,6 +44,7 @@ if not Path("scripts/hvcost").is_dir():
         "or in a folder with links to scripts/ and envs/ of the project"
     )
 
+STARTED_S = time.time()
 EXPERIMENT = checked(
     experiments.experiment, config, Path(workflow.basedir, "config/schema.yaml")
 )
@@ -211,3 +214,19 @@ onstart:
     current = plan.make(EXPERIMENT, todo, workflow.cores)
     plan.write(current, Path(PLAN))
     print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
+
+
+def report_outcome():
+    """What this run has measured and what not; nothing if it ended before its plan was made."""
+    if Path(PLAN).is_file() and Path(PLAN).stat().st_mtime >= STARTED_S:
+        made = plan.load_plan(Path(PLAN))
+        outcomes = outcome.of_run(made, Path("results"), Path(LOGS), STARTED_S)
+        print(outcome.as_text(outcomes), file=sys.stderr, flush=True)
+
+
+onsuccess:
+    checked(report_outcome)
+
+
+onerror:
+    checked(report_outcome)

@@ -5,7 +5,6 @@ The images are built once; each experiment runs through Snakemake as a user runs
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import os
@@ -16,102 +15,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hvcost import environment, network, record
-from hvcost.connections.base import Journal
 from hvcost.connections.ssh import SshAddress, SshConnection
 from hvcost.deadline import Deadline
 from hvcost.emulated import machine
 from hvcost.emulated.image import HOST_NAME, load
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError
-from hvcost.hosts.preparation import place_of_prepared
+from workspace import ROOT, Workspace
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "config", "envs", "profiles", "rules", "scripts")
 NO_KVM = "KVM does not work on this machine"
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """A folder with the project's files as links and results of its own."""
-
-    folder: Path
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "results/machines"
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        with (self.folder / "output.txt").open("w") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", *arguments],
-                cwd=self.folder,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-
-    def output(self) -> str:
-        return (self.folder / "output.txt").read_text(errors="replace")
-
-    def run(self, *arguments: str) -> str:
-        assert self.start(*arguments).wait() == 0, self.output()
-        return self.output()
-
-    def records(self, env: str, system: str) -> list[record.Record]:
-        files = sorted((self.folder / f"results/{env}/raw/{system}").glob("boot*/*.json"))
-        return [record.read(file) for file in files]
-
-    def left_behind(self) -> list[str]:
-        """Namespaces, processes and folders of this workspace that are still there."""
-        prefix = network.prefix_of(self.state)
-        runtime = f"/run/{prefix.rstrip('-')}"
-        processes = subprocess.run(
-            ["pgrep", "-af", f"{self.folder}|{prefix}"], capture_output=True, text=True
-        ).stdout.splitlines()
-        return [
-            *(str(path) for path in network.NAMESPACES.glob(f"{prefix}*")),
-            *(str(path) for path in Path("/run").glob(f"{Path(runtime).name}*")),
-            *(line for line in processes if "pytest" not in line),
-        ]
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    folder = tmp_path_factory.mktemp("workspace")
-    for part in PARTS:
-        (folder / part).symlink_to(ROOT / part)
-    workspace = Workspace(folder)
-    workspace.run("results/guest/manifest.json", "--configfile", "config/local.yaml")
-    yield workspace
-    # Some hundred MB that pytest would keep for three runs.
-    shutil.rmtree(folder / "results/host-image", ignore_errors=True)
-    shutil.rmtree(folder / "results/machines", ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def local(workspace: Workspace) -> Workspace:
-    """The workspace with config/local.yaml measured."""
-    workspace.run("all", "--configfile", "config/local.yaml")
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def emulated(workspace: Workspace) -> Workspace:
-    """The workspace with config/quick.yaml measured."""
-    workspace.run("all", "--configfile", "config/quick.yaml")
-    return workspace
 
 
 def evidence(one: record.Record) -> dict[str, Any]:
@@ -249,8 +171,7 @@ def test_what_a_killed_session_left_is_cleaned_up_by_the_next(workspace: Workspa
 def test_two_checkouts_take_turns_on_one_computer(workspace: Workspace) -> None:
     other = Workspace(workspace.folder.with_name("other-checkout"))
     other.folder.mkdir()
-    for part in PARTS:
-        (other.folder / part).symlink_to(ROOT / part)
+    other.link_project()
     shutil.copytree(workspace.folder / "results/guest", other.folder / "results/guest")
     running = []
     for one in (workspace, other):
@@ -317,14 +238,7 @@ def test_preparing_a_host_again_changes_nothing_that_is_there(emulated: Workspac
 
 @pytest.fixture(scope="module")
 def operation(emulated: Workspace) -> Iterator[environment.Operation]:
-    """The prepared emulated machine, switched on."""
-    host_json = emulated.folder / "results/quick/host.json"
-    prepared = json.loads(host_json.read_text())["machine"]
-    hardware = {key: prepared["host"][key] for key in ("cpus", "memory_mib", "accelerator")}
-    images = emulated.folder / "results/host-image/manifest.json"
-    place = place_of_prepared(host_json, emulated.state, prepared["link"], hardware)
-    place = dataclasses.replace(place, host_image=images)
-    with environment.in_operation(place, Journal(), purpose="measure") as opened:
+    with emulated.machine() as opened:
         yield opened
 
 

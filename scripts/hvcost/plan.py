@@ -54,14 +54,19 @@ class Plan:
 
 
 def sessions(experiment: Experiment) -> tuple[Session, ...]:
-    """All sessions in random order; that of any two depends on the seed and these two alone."""
+    """All sessions in random order; that of any two depends on the seed and these two alone.
+
+    Those of a real host are grouped by what it has to be booted as, so that it is rebooted once, not often.
+    """
     every = [
         Session(environment.name, system, boot)
         for environment in experiment.environments.values()
         for system in environment.systems
         for boot in range(1, experiment.boots + 1)
     ]
-    return tuple(sorted(every, key=lambda session: _lot(experiment.seed, session)))
+    return tuple(
+        sorted(every, key=lambda session: (_group(experiment, session), _lot(experiment.seed, session)))
+    )
 
 
 def estimate_s(experiment: Experiment, session: Session) -> float:
@@ -135,7 +140,7 @@ def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
     if not plan.todo:
         return "Nothing to measure: all sessions are there."
     runs = sum(planned.runs for planned in plan.todo)
-    counts = f"{_counted(len(plan.todo), 'session')}, {_counted(runs, 'run')}"
+    counts = f"{counted(len(plan.todo), 'session')}, {counted(runs, 'run')}"
     lines = [f"To measure: {counts}, about {minutes(total_s(plan))}"]
     preparations = list(before)
     if preparations:
@@ -144,7 +149,7 @@ def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
         session = planned.session
         lines.append(
             f"  {number}. {session.environment} {session.system} boot {session.boot}: "
-            f"{_counted(planned.runs, 'run')}, about {minutes(planned.estimate_s)}"
+            f"{counted(planned.runs, 'run')}, about {minutes(planned.estimate_s)}"
         )
     return "\n".join(lines)
 
@@ -155,6 +160,11 @@ def minutes(duration_s: float) -> str:
         return f"{duration_s:.0f} s"
     whole = round(duration_s / 60)
     return f"{whole} min" if whole < 60 else f"{whole // 60} h {whole % 60:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 run` or `2 runs`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def write(plan: Plan, path: Path) -> None:
@@ -193,8 +203,19 @@ def load_plan(path: Path) -> Plan:
         ) from error
 
 
+def _group(experiment: Experiment, session: Session) -> bytes:
+    """Lot of the sessions that share a boot of their host, or of this one."""
+    if experiment.environment(session.environment).is_emulated:
+        return _lot(experiment.seed, session)
+    system = experiment.system(session.environment, session.system)
+    return _hash(f"{experiment.seed}/{session.environment}/{load_driver(system.hypervisor).boot_mode}")
+
+
 def _lot(seed: int, session: Session) -> bytes:
-    text = f"{seed}/{session.environment}/{session.system}/{session.boot}"
+    return _hash(f"{seed}/{session.environment}/{session.system}/{session.boot}")
+
+
+def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -209,7 +230,3 @@ def _duration_s(todo: Iterable[Planned], cores: int) -> float:
         core_free_s[core] = end_s
         computer_free_s.update(dict.fromkeys(planned.computers, end_s))
     return max([*core_free_s, *computer_free_s.values()])
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -20,10 +20,18 @@ STOP_TIMEOUT_S = 30.0
 POLL_S = 0.5
 
 # Arguments: folder, port in hexadecimal, limit in s, command.
-# Listening sockets have the state 0A in /proc/net/tcp (proc(5)).
+# Listening sockets have the state 0A in /proc/net/tcp (proc(5)). The shell reads it itself: where the machine is
+# translated twice, each program that is started takes a good part of a second.
 START = """
 folder=$1 port=$2 limit=$3; shift 3
-listening() { grep -qs ":$port [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; }
+listening() {
+    for table in /proc/net/tcp /proc/net/tcp6; do
+        [ ! -r "$table" ] || while read -r _ local _ state _; do
+            case $local-$state in *":$port-0A") return 0 ;; esac
+        done <"$table"
+    done
+    return 1
+}
 listening && { echo "another program listens at port $((0x$port)) already" >&2; exit 1; }
 rm -rf "$folder"
 mkdir -m 0700 "$folder" || exit 1

@@ -44,4 +44,3 @@ class Driver(Hypervisor):
     def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
         expect(machine, proof, "hypervisor", "none")
         expect(machine, proof, "boot_mode", self.boot_mode)
-        expect(machine, proof, "guests", 0)

@@ -1,0 +1,72 @@
+"""What came of a run: which sessions were measured, which were not, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvcost import record
+from hvcost.plan import Plan, Session, counted
+
+# The line that a program ends with when it fails (see `program.run`).
+FAILURE = re.compile(r"^\S+ \S+ ERROR hvcost\.program: (.*)", re.MULTILINE)
+
+ADVICE = (
+    "  The rest is measured. The same command tries again what failed. Tables and figures wait for it, "
+    "or are made without it if the configuration leaves that system out."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one session. `reason` is why there is nothing new of it, None if it was measured."""
+
+    session: Session
+    runs: int
+    ok: int
+    failed_runs: tuple[str, ...]
+    reason: str | None
+
+
+def of_run(plan: Plan, results: Path, logs: Path, since_s: float) -> tuple[Outcome, ...]:
+    """Outcome of every session that was to be run; what is older than `since_s` (Unix time) is not its work.
+
+    Raises ParseError for a damaged raw file.
+    """
+    return tuple(_of_session(planned.session, planned.runs, results, logs, since_s) for planned in plan.todo)
+
+
+def as_text(outcomes: Iterable[Outcome]) -> str:
+    """The report of a run for people, a line for whatever is not as planned."""
+    every = list(outcomes)
+    if not every:
+        return "Measured: nothing was to be measured"
+    runs = sum(outcome.runs for outcome in every)
+    ok = sum(outcome.ok for outcome in every)
+    done = [outcome for outcome in every if outcome.reason is None]
+    lines = [f"Measured: {len(done)} of {counted(len(every), 'session')}, {ok} of {counted(runs, 'run')} ok"]
+    for outcome in every:
+        session = outcome.session
+        name = f"{session.environment} {session.system} boot {session.boot}"
+        if outcome.reason:
+            lines.append(f"  failed: {name}: {outcome.reason}")
+        lines += [f"  failed run: {name}: {reason}" for reason in outcome.failed_runs]
+    if len(done) < len(every):
+        lines.append(ADVICE)
+    return "\n".join(lines)
+
+
+def _of_session(session: Session, runs: int, results: Path, logs: Path, since_s: float) -> Outcome:
+    place = Path(session.system, f"boot{session.boot}")
+    files = sorted((results / session.environment / "raw" / place).glob("*.json"))
+    records = [record.read(file) for file in files if file.stat().st_mtime >= since_s]
+    if len(records) == runs:
+        reasons = tuple(f"{one.workload} {one.repetition}: {one.reason}" for one in records if one.reason)
+        return Outcome(session, runs, runs - len(reasons), reasons, None)
+    log = (logs / "measure_session" / session.environment / place).with_suffix(".log")
+    said: list[str] = []
+    if log.is_file() and log.stat().st_mtime >= since_s:
+        said = FAILURE.findall(log.read_text(encoding="utf-8", errors="replace"))
+    return Outcome(session, runs, 0, (), said[-1] if said else "it was not started")

@@ -1,0 +1,35 @@
+"""What the slow tests share, since it takes minutes: built images, and experiments that were measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    folder = tmp_path_factory.mktemp("workspace")
+    workspace = Workspace(folder)
+    workspace.link_project()
+    workspace.run("results/guest/manifest.json", "--configfile", "config/local.yaml")
+    yield workspace
+    # Some hundred MB that pytest would keep for three runs.
+    shutil.rmtree(folder / "results/host-image", ignore_errors=True)
+    shutil.rmtree(folder / "results/machines", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def local(workspace: Workspace) -> Workspace:
+    """The workspace with config/local.yaml measured."""
+    workspace.run("all", "--configfile", "config/local.yaml")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def emulated(workspace: Workspace) -> Workspace:
+    """The workspace with config/quick.yaml measured."""
+    workspace.run("all", "--configfile", "config/quick.yaml")
+    return workspace

@@ -1,0 +1,133 @@
+"""What every hypervisor guarantees (docs/adding-a-hypervisor.md), on real ones; a new one inherits this.
+
+Each is started while an earlier one of it still runs, as after a killed session, loses its guest, and is
+stopped twice; nothing may be left of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+import pytest
+from hvcost import environment
+from hvcost.connections.base import Journal
+from hvcost.environment import Operation, Place
+from hvcost.errors import MachineError
+from hvcost.guest import image as guest_image
+from hvcost.guest.image import GuestShape
+from hvcost.hosts import preparation
+from hvcost.hypervisors import Guest, GuestFiles, Hypervisor, SystemPlan, load_driver, names
+from hvcost.network import Link
+from workspace import Workspace
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+SHAPE = GuestShape(cpus=1, memory_mib=128, disk_gib=10)
+LINK = Link(rate_mbit=1000, mtu=1500, network=IPv4Network("198.18.5.0/24"), congestion_control="cubic")
+
+# Ends the guest's program on the host, or its domain, as no session would.
+KILL = {
+    "kvm": "kill -KILL $(pgrep -n qemu-system)",
+    "nspawn": "kill -KILL $(pgrep -n systemd-nspawn)",
+    "qemu": 'kill -KILL $(cat "$1/pid")',
+    "virtualbox": "kill -KILL $(pgrep -n VBoxHeadless)",
+    "xen": "xl destroy hvcost-guest",
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A machine for guests, and the host itself as the system that shows whether a guest is left."""
+
+    operation: Operation
+    files: GuestFiles
+    host: Hypervisor
+
+    def plan(self, files: GuestFiles) -> SystemPlan:
+        return SystemPlan(
+            name="contract guest",
+            guest=Guest(SHAPE, files),
+            bridge=preparation.BRIDGE,
+            interface=self.operation.host_interface,
+            link=LINK,
+            runtime=self.operation.runtime,
+        )
+
+    def check_that_nothing_is_left(self, before: set[str]) -> None:
+        with self.host.started(self.operation.host, self.plan(self.files)) as system:
+            assert system.proof["guests"] == 0
+        assert self.interfaces() == before
+
+    def interfaces(self) -> set[str]:
+        return set(self.operation.host.run(["ls", "/sys/class/net"]).stdout.split())
+
+
+# Where each hypervisor that has a guest is tried; translated twice, QEMU would take too long.
+GUESTS = [
+    pytest.param("local" if name == "qemu" else load_driver(name).boot_mode, name, id=name)
+    for name in names()
+    if load_driver(name).has_guest
+]
+
+
+@pytest.fixture(scope="module")
+def ground(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Ground]:
+    """This computer, or the emulated machine booted as the parameter says."""
+    if request.param == "local":
+        machine = _this_computer(workspace)
+    else:
+        machine = request.getfixturevalue("emulated").machine(request.param)
+    with machine as operation:
+        preparation.ensure_bridge(operation.host, operation.host_interface, LINK)
+        image = guest_image.load(workspace.folder / "results/guest/manifest.json")
+        files, _ = preparation.ensure_guest(operation.host, image, operation.files)
+        host = load_driver("bare-metal-dom0" if request.param == "xen" else "bare-metal")({})
+        yield Ground(operation, files, host)
+
+
+@contextmanager
+def _this_computer(workspace: Workspace) -> Iterator[Operation]:
+    here = {"connection": "local"}
+    place = Place("contract", LINK, here, here, workspace.state, None)
+    with environment.in_operation(place, Journal(), purpose="measure") as operation:
+        yield operation
+
+
+@pytest.mark.parametrize(("ground", "hypervisor"), GUESTS, indirect=["ground"])
+def test_started_twice_killed_and_stopped_twice(ground: Ground, hypervisor: str) -> None:
+    host, plan = ground.operation.host, ground.plan(ground.files)
+    before = ground.interfaces()
+    driver = load_driver(hypervisor)({})
+    driver.prepare(host)
+    driver.prepare_files(host, ground.files)
+    with driver.started(host, plan), driver.started(host, plan) as second:
+        assert second.server.run(["cat", "/proc/sys/kernel/hostname"]).stdout == "guest\n"
+        assert all(spent_s >= 0 for spent_s in driver.cpu_time_s(host).values())
+        host.run(["sh", "-c", KILL[hypervisor], "kill", plan.runtime])
+        with pytest.raises(MachineError, match="contract guest"):
+            second.server.run(["true"])
+    ground.check_that_nothing_is_left(before)
+
+
+@pytest.mark.parametrize(("ground", "hypervisor"), GUESTS, indirect=["ground"])
+def test_an_image_that_is_none_is_refused_in_a_sentence(ground: Ground, hypervisor: str) -> None:
+    host = ground.operation.host
+    before = ground.interfaces()
+    folder = host.run(["mktemp", "-d"]).stdout.strip()
+    files = GuestFiles(*(f"{folder}/{name}" for name in ("disk.qcow2", "vmlinuz", "initrd.img")))
+    for file in (files.disk, files.kernel, files.initramfs):
+        host.run(["sh", "-c", 'echo "no image" >"$1"', "sh", file])
+    driver = load_driver(hypervisor)({})
+    driver.prepare(host)
+    with pytest.raises(MachineError, match=rf"^{host.name}: .*disk"):
+        driver.prepare_files(host, files)
+        with driver.started(host, ground.plan(files)):
+            pass
+    ground.check_that_nothing_is_left(before)
