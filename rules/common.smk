@@ -15,15 +15,18 @@ from hvcost.errors import HvcostError
 PLAN = "results/plan.json"
 LOGS = "logs"
 GUEST = "results/guest/manifest.json"
-HOST_IMAGE = multiext(
-    "results/host-image/",
-    "manifest.json",
-    "disk.qcow2",
-    "vmlinuz",
-    "initrd.img",
-    "xen",
-    "id_ed25519",
-    "known_hosts",
+HOST_IMAGE = expand(
+    "results/host-image/{file}",
+    file=[
+        "manifest.json",
+        "disk.qcow2",
+        "vmlinuz",
+        "initrd.img",
+        "xen",
+        "id_ed25519",
+        "known_hosts",
+        "emulator/usr/bin/qemu-system-x86_64",
+    ],
 )
 # Images before hosts before sessions: only then are all sessions ready for their random order.
 BUILD_PRIORITY = 2_000_000
@@ -201,16 +204,6 @@ onstart:
         for job in jobs
         if job.rule.name in PREPARATIONS
     ]
-    if any(job.rule.name == "build_host_image" for job in jobs) or any(
-        EXPERIMENT.environments[job.wildcards.env].is_emulated
-        for job in jobs
-        if job.rule.name in ("prepare_host", "measure_session")
-    ):
-        # Imported here for the sake of the quick dry run.
-        from hvcost.connections.local import LocalConnection
-        from hvcost.emulated.machine import check_qemu
-
-        checked(check_qemu, LocalConnection("this computer"))
     current = plan.make(EXPERIMENT, todo, workflow.cores)
     plan.write(current, Path(PLAN))
     print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
@@ -225,8 +218,8 @@ def report_outcome():
 
 
 onsuccess:
-    checked(report_outcome)
+    report_outcome()
 
 
 onerror:
-    checked(report_outcome)
+    report_outcome()

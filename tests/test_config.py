@@ -74,7 +74,7 @@ def test_default_experiment_is_the_protocol_of_the_study() -> None:
     assert result.workloads["tcp"]["tool"] == "iperf"
     assert result.workloads["tcp"]["duration_s"] == 10
     assert result.guest == {"cpus": 1, "memory_mib": 128, "disk_gib": 10}
-    assert list(result.systems) == ["bare-metal", "qemu", "kvm"]
+    assert list(result.systems) == ["bare-metal", "xen", "virtualbox", "qemu", "kvm"]
     rates = {name: place.link["rate_mbit"] for name, place in result.environments.items()}
     assert rates == {"env1": 1000, "env2": 100}
 
@@ -164,7 +164,7 @@ MISTAKES = [
     (
         "systems/x",
         {"hypervisor": "kqemu"},
-        "systems.x.hypervisor: hypervisor 'kqemu' is not allowed; allowed: bare-metal, kvm, qemu, xen",
+        "systems.x.hypervisor: hypervisor 'kqemu' is not allowed; allowed: bare-metal, bare-metal-dom0, ",
     ),
     (
         "systems/kvm/options",

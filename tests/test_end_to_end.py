@@ -209,19 +209,34 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
 
 
 def test_emulated_experiment_measures_and_proves_every_repetition(emulated: Workspace) -> None:
-    for system in ("bare-metal", "qemu", "kvm", "xen"):
+    for system in ("bare-metal", "xen", "virtualbox", "qemu", "kvm", "nspawn"):
         records = emulated.records("quick", system)
-        assert [(one.status, one.reason) for one in records] == [("ok", None)] * 2
+        assert [(one.system, one.status, one.reason) for one in records] == [(system, "ok", None)] * 2
         vendor = "XenVMMXenVMM" if system == "xen" else "TCGTCGTCGTCG"
         assert {(one.facts["host"] or {})["cpuid_vendor"] for one in records} == {vendor}
+        for one in records:
+            assert one.cpu_time_s and sum(one.cpu_time_s.values()) > 0
     assert [evidence(one)["enabled"] for one in emulated.records("quick", "qemu")] == [False] * 2
     kvm = {"enabled": True, "status": "running", "vendor": "KVMKVMKVM", "driver": "virtio_net"}
     assert [evidence(one) for one in emulated.records("quick", "kvm")] == [kvm] * 2
     for one in emulated.records("quick", "xen"):
-        (domain,) = one.proof["xl_list"]
-        assert domain["config"]["c_info"]["type"] == "pv"
+        assert one.proof["domain"]["config"]["c_info"]["type"] == "pv"
         assert one.proof["guest"]["hypervisor_type"] == "xen"
         assert one.proof["guest"]["driver"] == "vif"
+        assert set(one.cpu_time_s or {}) == {"Domain-0", "hvcost-guest"}
+    for one in emulated.records("quick", "virtualbox"):
+        assert one.proof["execution"]["said"] == "AMD-V w/ nested paging"
+        assert one.proof["machine"]["nic1"] == "bridged"
+        assert one.proof["guest"]["dmi_product"] == "VirtualBox"
+    for one in emulated.records("quick", "nspawn"):
+        assert one.proof["scope"]["MemoryMax"] == str(128 << 20)
+        assert one.proof["guest"]["kernel"] == (one.facts["host"] or {})["kernel"]
+
+
+def test_all_systems_ran_on_one_kernel_and_one_emulator(emulated: Workspace) -> None:
+    every = [one for path in ("xen", "virtualbox", "kvm") for one in emulated.records("quick", path)]
+    assert len({(one.facts["host"] or {})["kernel"] for one in every}) == 1
+    assert len({(one.facts["emulator"] or {})["qemu_version"] for one in every}) == 1
 
 
 def test_emulated_experiment_leaves_nothing_behind_and_nothing_to_do(emulated: Workspace) -> None:

@@ -19,7 +19,10 @@ from hvcost.hypervisors import load_driver
         ("kvm", {"vhost": "yes"}, "vhost: 'yes' is not allowed; allowed: true or false"),
         ("kvm", {"vhost": True, "nic": "e1000"}, "vhost: .* allowed: false with nic e1000"),
         ("xen", {"type": "PV"}, "type: 'PV' is not allowed; allowed: pv, pvh, hvm"),
+        ("virtualbox", {"nic": "e1000"}, "nic: 'e1000' is not allowed; allowed: virtio, 82540EM, Am79C973"),
         ("bare-metal", {"nic": "virtio"}, "nic: unknown option; allowed: none"),
+        ("bare-metal-dom0", {"type": "pv"}, "type: unknown option; allowed: none"),
+        ("nspawn", {"nic": "veth"}, "nic: unknown option; allowed: none"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_allowed(
@@ -30,5 +33,7 @@ def test_a_wrong_option_is_named_with_what_is_allowed(
 
 
 def test_an_unknown_hypervisor_is_named_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="'bochs' is not allowed; allowed: bare-metal, kvm, qemu, xen"):
+    with pytest.raises(
+        ConfigError, match="'bochs' is not allowed; allowed: bare-metal, bare-metal-dom0, kvm, nspawn"
+    ):
         load_driver("bochs")

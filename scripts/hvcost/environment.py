@@ -55,6 +55,7 @@ class Operation:
     """Both ends of an environment in operation.
 
     `files` and `runtime` are folders on the host: what is kept there, and what only this session uses.
+    `emulator` is the version of the QEMU that plays the host, if one does.
     """
 
     host: Connection
@@ -63,6 +64,7 @@ class Operation:
     client_interface: str
     files: str
     runtime: str
+    emulator: str | None = None
 
 
 def link_from(spec: Mapping[str, Any]) -> Link:
@@ -143,7 +145,6 @@ def _emulated(
     *,
     keep: bool,
 ) -> Operation:
-    machine.check_qemu(computer)
     if place.host_image is None:
         raise MachineError(f"{place.name} host: an emulated host needs a host image")
     image = host_images.load(place.host_image)
@@ -178,6 +179,7 @@ def _emulated(
         client_interface=network.CLIENT_INTERFACE,
         files=REMOTE_FILES,
         runtime=REMOTE_RUNTIME,
+        emulator=image.qemu_version,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost import record
+from hvcost.errors import ParseError
 from hvcost.plan import Plan, Session, counted
 
 # The line that a program ends with when it fails (see `program.run`).
@@ -31,10 +32,7 @@ class Outcome:
 
 
 def of_run(plan: Plan, results: Path, logs: Path, since_s: float) -> tuple[Outcome, ...]:
-    """Outcome of every session that was to be run; what is older than `since_s` (Unix time) is not its work.
-
-    Raises ParseError for a damaged raw file.
-    """
+    """Outcome of every session that was to be run; what is older than `since_s`, a Unix time, is not of it."""
     return tuple(_of_session(planned.session, planned.runs, results, logs, since_s) for planned in plan.todo)
 
 
@@ -61,12 +59,20 @@ def as_text(outcomes: Iterable[Outcome]) -> str:
 def _of_session(session: Session, runs: int, results: Path, logs: Path, since_s: float) -> Outcome:
     place = Path(session.system, f"boot{session.boot}")
     files = sorted((results / session.environment / "raw" / place).glob("*.json"))
-    records = [record.read(file) for file in files if file.stat().st_mtime >= since_s]
-    if len(records) == runs:
-        reasons = tuple(f"{one.workload} {one.repetition}: {one.reason}" for one in records if one.reason)
+    new = [file for file in files if file.stat().st_mtime >= since_s]
+    if len(new) == runs:
+        reasons = tuple(f"{file.stem}: {reason}" for file in new if (reason := _failure(file)))
         return Outcome(session, runs, runs - len(reasons), reasons, None)
     log = (logs / "measure_session" / session.environment / place).with_suffix(".log")
     said: list[str] = []
     if log.is_file() and log.stat().st_mtime >= since_s:
         said = FAILURE.findall(log.read_text(encoding="utf-8", errors="replace"))
     return Outcome(session, runs, 0, (), said[-1] if said else "it was not started")
+
+
+def _failure(raw: Path) -> str | None:
+    """Why a repetition has no value, None if it has one."""
+    try:
+        return record.read(raw).reason
+    except ParseError as error:
+        return str(error)

@@ -20,8 +20,8 @@ STOP_TIMEOUT_S = 30.0
 POLL_S = 0.5
 
 # Arguments: folder, port in hexadecimal, limit in s, command.
-# Listening sockets have the state 0A in /proc/net/tcp (proc(5)). The shell reads it itself: where the machine is
-# translated twice, each program that is started takes a good part of a second.
+# Listening sockets have the state 0A in /proc/net/tcp (proc(5)). The shell reads it itself: where the machine
+# is translated twice, each program that is started takes a good part of a second.
 START = """
 folder=$1 port=$2 limit=$3; shift 3
 listening() {

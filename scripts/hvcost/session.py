@@ -107,6 +107,7 @@ def measure(
         with driver.started(operation.host, plan) as system:
             all_facts = {
                 "controller": facts.collect(LocalConnection("this computer"), "lo"),
+                "emulator": {"qemu_version": operation.emulator} if operation.emulator else None,
                 "host": host_facts,
                 "client": facts.collect(operation.client, operation.client_interface),
                 "guest": system.proof.get("guest"),

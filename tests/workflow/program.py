@@ -25,7 +25,9 @@ def main() -> None:
     started_s = time.time()
     about = ""
     if name in ("build_guest_image", "build_host_image"):
-        arguments.output.mkdir(parents=True, exist_ok=True)
+        qemu = arguments.output / "emulator/usr/bin/qemu-system-x86_64"
+        qemu.parent.mkdir(parents=True, exist_ok=True)
+        qemu.touch()
         for image in ("disk.qcow2", "vmlinuz", "initrd.img", "xen", "id_ed25519", "known_hosts"):
             (arguments.output / image).write_bytes(bytes(IMAGE_BYTES))
         (arguments.output / "manifest.json").write_text(f"{name} {arguments.guest}")

@@ -17,6 +17,7 @@ from typing import Any
 from hvcost import debian
 from hvcost.connections.base import sha256_of
 from hvcost.connections.local import LocalConnection
+from hvcost.emulated import emulator
 from hvcost.errors import MachineError, ParseError
 
 # A machine that is reached by SSH, boots a Debian kernel and can be given further modules for it; the
@@ -41,12 +42,13 @@ HOST_NAME = "hvcost-host"
 MANAGEMENT_NETWORK = "198.19.255.0/24"
 MANAGEMENT_ADDRESS = "198.19.255.15/24"
 FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "xen", "id_ed25519", "known_hosts")
+EMULATOR = f"{emulator.FOLDER}/{emulator.PROGRAM}"
 INITRAMFS_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 
 
 @dataclass(frozen=True)
 class HostImage:
-    """A built host image: paths on this computer and the checksum that identifies it."""
+    """A built host image: paths on this computer, and the QEMU that plays machines with it."""
 
     disk: Path
     kernel: Path
@@ -54,7 +56,8 @@ class HostImage:
     xen: Path
     key: Path
     known_hosts: Path
-    disk_sha256: str
+    qemu: Sequence[str]
+    qemu_version: str
 
 
 def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) -> None:
@@ -75,11 +78,14 @@ def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) ->
         shutil.copyfile(root / f"boot/initrd.img-{release}", folder / "initrd.img")
         _unpack_xen(root, folder / "xen")
         debian.make_disk(computer, root, folder / "disk.qcow2", DISK_GIB, ROOT_LABEL)
+        shutil.rmtree(folder / emulator.FOLDER, ignore_errors=True)
+        qemu_version = emulator.unpack(computer, folder / emulator.FOLDER)
         installed = dict(debian.installed_packages(computer, root))
     manifest = {
         "format": 1,
         "release": debian.RELEASE,
         "kernel": release,
+        "qemu": qemu_version,
         "files": {
             name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
             for name in FILES
@@ -95,10 +101,10 @@ def load(manifest: Path) -> HostImage:
     folder = manifest.parent
     try:
         data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        checksum = data["files"]["disk.qcow2"]["sha256"]
+        qemu_version = str(data["qemu"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParseError(f"{manifest}: not the manifest of a host image: {error!r}") from error
-    for name in FILES:
+    for name in (*FILES, EMULATOR):
         if not (folder / name).is_file():
             raise MachineError(
                 f"this computer: {folder / name} is missing; build it with `snakemake -f {manifest}`"
@@ -110,7 +116,8 @@ def load(manifest: Path) -> HostImage:
         xen=folder / "xen",
         key=folder / "id_ed25519",
         known_hosts=folder / "known_hosts",
-        disk_sha256=checksum,
+        qemu=emulator.command(folder.resolve() / emulator.FOLDER),
+        qemu_version=qemu_version,
     )
 
 

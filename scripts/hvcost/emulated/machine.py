@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -27,8 +26,6 @@ from hvcost.hypervisors import BootMode
 
 log = logging.getLogger(__name__)
 
-QEMU = "qemu-system-x86_64"
-MINIMUM_VERSION = (10, 0)
 TAP = "tap0"
 INTERFACE = "eth1"
 SSH_PORT = 2222
@@ -49,21 +46,6 @@ class Hardware:
     accelerator: str
 
 
-def check_qemu(computer: LocalConnection) -> str:
-    """Version of this computer's QEMU; MachineError if it cannot emulate AMD-V correctly."""
-    result = computer.run([QEMU, "--version"], check=False)
-    found = re.search(r"version (\d+)\.(\d+)\S*", result.stdout)
-    if result.exit_code != 0 or not found:
-        raise MachineError(f"{computer.name}: no {QEMU}; install the packages of envs/system-packages.txt")
-    version = (int(found[1]), int(found[2]))
-    if version < MINIMUM_VERSION:
-        raise MachineError(
-            f"{computer.name}: QEMU {found[1]}.{found[2]} corrupts nested guests; install 10.0 or newer "
-            "(Debian 13 has it, Debian 12 has it in its backports suite; `scripts/install.sh` does it)"
-        )
-    return found[0].removeprefix("version ")
-
-
 def command_line(
     hardware: Hardware,
     image: HostImage,
@@ -78,7 +60,7 @@ def command_line(
     accelerator = "kvm" if hardware.accelerator == "kvm" else "tcg,thread=multi"
     snapshot = "off" if keep_changes else "on"
     return [
-        QEMU,
+        *image.qemu,
         "-name", HOST_NAME,
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "q35", "-accel", accelerator, "-cpu", cpu,
