@@ -32,7 +32,7 @@ class Outcome:
 
 
 def of_run(plan: Plan, results: Path, logs: Path, since_s: float) -> tuple[Outcome, ...]:
-    """Outcome of every session that was to be run; what is older than `since_s`, a Unix time, is not of it."""
+    """Outcome of every session that was to be run; what is older than `since_s`, Unix time, is not of it."""
     return tuple(_of_session(planned.session, planned.runs, results, logs, since_s) for planned in plan.todo)
 
 
