@@ -17,7 +17,7 @@ for package in $wanted; do
         missing="$missing $package"
 done
 
-# Older versions than 10 corrupt what runs in an emulated machine.
+# Guests on this computer run under the QEMU that the guests of emulated machines have (Debian 13's), or one near it.
 qemu_is_new() { dpkg --compare-versions "${1:-0}" ge 1:10; }
 qemu_version() { dpkg-query --show --showformat='${Version}' qemu-system-x86 2>/dev/null || true; }
 qemu_candidate() { apt-cache policy qemu-system-x86 | sed -n 's/^  Candidate: //p'; }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.errors import ConfigError
-from hvcost.hypervisors import load_driver
+from hvcost.errors import ConfigError, ProofError
+from hvcost.hypervisors import load_driver, names, processor_time_s, virtualbox, xen
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,104 @@ def test_an_unknown_hypervisor_is_named_with_those_that_exist() -> None:
         ConfigError, match="'bochs' is not allowed; allowed: bare-metal, bare-metal-dom0, kvm, nspawn"
     ):
         load_driver("bochs")
+
+
+XL_LIST = """\
+Name                                        ID   Mem VCPUs	State	Time(s)
+Domain-0                                     0  2304     2     r-----     148.6
+hvcost-guest                                 1   128     1     -b----       9.1
+"""
+
+
+def test_processor_time_of_all_domains() -> None:
+    assert xen.parse_list(XL_LIST) == {"Domain-0": 148.6, "hvcost-guest": 9.1}
+
+
+def test_processor_time_of_a_guest_is_no_users() -> None:
+    stat = "cpu  8000 100 6000 700000 300 0 900 0 2000 50\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+    assert processor_time_s(stat) == {"user": 60.5, "system": 60.0, "interrupts": 9.0, "guests": 20.5}
+
+
+def test_description_of_a_virtualbox_machine() -> None:
+    text = 'name="hvcost-guest"\nmemory=128\n"disks-0-0"="/run/{3f48}.vdi"\nuart1="0x03f8,4"\n'
+    assert virtualbox.parse_info(text) == {
+        "name": "hvcost-guest",
+        "memory": "128",
+        "disks-0-0": "/run/{3f48}.vdi",
+        "uart1": "0x03f8,4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "mode", "paging"),
+    [
+        ("00:00:01.656923 HM: HMR3Init: AMD-V w/ nested paging", "hardware", "nested"),
+        (
+            "00:00:01.6 HM: HMR3Init: VT-x w/ nested paging and unrestricted guest execution",
+            "hardware",
+            "nested",
+        ),
+        ("00:00:01.6 HM: HMR3Init: AMD-V", "hardware", "other"),
+        ("00:00:01.6 HM: HMR3Init: Falling back on IEM: AMD-V is not available", "other", "other"),
+        ("00:00:01.6 NEM: something", "other", "other"),
+    ],
+)
+def test_log_of_virtualbox_tells_how_the_guest_is_run(line: str, mode: str, paging: str) -> None:
+    execution = virtualbox.parse_log(f"00:00:01.0 Log opened\n{line}\n")
+    assert (execution["mode"], execution["paging"]) == (mode, paging)
+
+
+PROOFS = sorted((Path(__file__).parent / "data/proofs").glob("*.json"))
+
+
+def proof_of(name: str) -> dict[str, Any]:
+    """A proof that a real session recorded."""
+    proof: dict[str, Any] = json.loads((Path(__file__).parent / f"data/proofs/{name}.json").read_text())
+    return proof
+
+
+def test_every_hypervisor_has_a_recorded_proof() -> None:
+    assert [path.stem for path in PROOFS] == names()
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("other", names())
+def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) -> None:
+    driver = load_driver(name)({})
+    if name == other:
+        driver.check_proof("host", proof_of(name))
+    else:
+        with pytest.raises(ProofError, match=r"^host: "):
+            driver.check_proof("host", proof_of(other))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "path", "value"),
+    [
+        ("kvm", {}, "query-kvm.enabled", False),
+        ("kvm", {}, "guest.cpuid_vendor", "TCGTCGTCGTCG"),
+        ("kvm", {"nic": "e1000"}, "guest.driver", "virtio_net"),
+        ("qemu", {}, "query-kvm.enabled", True),
+        ("virtualbox", {}, "execution.mode", "other"),
+        ("virtualbox", {}, "execution.paging", "other"),
+        ("virtualbox", {}, "guest.dmi_product", "Standard PC"),
+        ("virtualbox", {"nic": "82540EM"}, "guest.driver", "virtio_net"),
+        ("xen", {"type": "pvh"}, "domain.config.c_info.type", "pv"),
+        ("xen", {}, "guest.hypervisor_type", None),
+        ("nspawn", {}, "scope.ActiveState", "inactive"),
+        ("nspawn", {}, "processes", ""),
+        ("bare-metal", {}, "boot_mode", "xen"),
+        ("bare-metal-dom0", {}, "boot_mode", "native"),
+    ],
+)
+def test_a_proof_that_does_not_fit_is_refused(
+    name: str, options: dict[str, Any], path: str, value: object
+) -> None:
+    proof = proof_of(name)
+    *folders, last = path.split(".")
+    place = proof
+    for key in folders:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(ProofError, match=r"^host: "):
+        load_driver(name)(options).check_proof("host", proof)

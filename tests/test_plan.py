@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ def test_order_of_sessions_stays_when_others_are_added() -> None:
     few = plan.sessions(_experiment())
     many = plan.sessions(_experiment(boots=3))
     assert [session for session in many if session in few] == list(few)
+
+
+def _boot_modes_in_order(seed: int, **ends: Any) -> list[str]:
+    systems = {name: {"hypervisor": name} for name in ("bare-metal", "xen", "virtualbox", "kvm")}
+    content = _experiment(seed=seed, boots=2, systems=systems, environments={"lab": _environment(1, **ends)})
+    return ["xen" if session.system == "xen" else "native" for session in plan.sessions(content)]
+
+
+@given(seed=st.integers(min_value=0))
+def test_sessions_of_a_real_host_are_grouped_by_what_it_is_booted_as(seed: int) -> None:
+    modes = _boot_modes_in_order(seed, host=_machine("a.example"), client=_machine("b.example"))
+    assert len(list(itertools.groupby(modes))) == 2
+
+
+def test_either_boot_mode_comes_first_and_emulated_machines_are_not_grouped() -> None:
+    ends = {"host": _machine("a.example"), "client": _machine("b.example")}
+    assert {_boot_modes_in_order(seed, **ends)[0] for seed in range(20)} == {"native", "xen"}
+    assert any(len(list(itertools.groupby(_boot_modes_in_order(seed)))) > 2 for seed in range(20))
 
 
 def test_every_system_comes_first_about_equally_often() -> None:

@@ -54,7 +54,7 @@ class Plan:
 
 
 def sessions(experiment: Experiment) -> tuple[Session, ...]:
-    """All sessions in random order; that of any two depends on the seed and these two alone.
+    """All sessions in random order; that of two of an environment depends on them and the seed alone.
 
     Those of a real host are grouped by what it has to be booted as, so that it is rebooted once, not often.
     """
@@ -64,9 +64,22 @@ def sessions(experiment: Experiment) -> tuple[Session, ...]:
         for system in environment.systems
         for boot in range(1, experiment.boots + 1)
     ]
-    return tuple(
-        sorted(every, key=lambda session: (_group(experiment, session), _lot(experiment.seed, session)))
-    )
+
+    def group(session: Session) -> bytes:
+        """Lot of the sessions that share a boot of their host."""
+        if experiment.environment(session.environment).is_emulated:
+            return b""
+        system = experiment.system(session.environment, session.system)
+        boot_mode = load_driver(system.hypervisor).boot_mode
+        return _hash(f"{experiment.seed}/{session.environment}/{boot_mode}")
+
+    order = sorted(every, key=lambda session: _lot(experiment.seed, session))
+    # Each environment's sessions keep its places in the order of all.
+    grouped = {
+        name: iter(sorted((session for session in order if session.environment == name), key=group))
+        for name in experiment.environments
+    }
+    return tuple(next(grouped[session.environment]) for session in order)
 
 
 def estimate_s(experiment: Experiment, session: Session) -> float:
@@ -201,14 +214,6 @@ def load_plan(path: Path) -> Plan:
         raise ConfigError(
             f"{path}: not a plan ({error}); start the session with snakemake, which makes the plan"
         ) from error
-
-
-def _group(experiment: Experiment, session: Session) -> bytes:
-    """Lot of the sessions that share a boot of their host, or of this one."""
-    if experiment.environment(session.environment).is_emulated:
-        return _lot(experiment.seed, session)
-    system = experiment.system(session.environment, session.system)
-    return _hash(f"{experiment.seed}/{session.environment}/{load_driver(system.hypervisor).boot_mode}")
 
 
 def _lot(seed: int, session: Session) -> bytes:
