@@ -165,7 +165,7 @@ def raw_records(
 
 def hypervisor_of(system: str) -> str:
     """The hypervisor that a system's name begins with."""
-    known = ("bare-metal", "qemu", "kvm", "xen", "virtualbox")
+    known = ("bare-metal", "qemu", "kvm", "xen", "virtualbox", "nspawn")
     return next(name for name in known if system == name or system.startswith(f"{name}-"))
 
 

@@ -300,7 +300,7 @@ def test_a_system_looks_the_same_in_every_figure() -> None:
 
 
 def test_styles_differ_and_do_not_depend_on_others() -> None:
-    names = ["bare-metal", "kvm", "qemu", "xen", "virtualbox", "container"]
+    names = ["bare-metal", "kvm", "qemu", "xen", "virtualbox", "nspawn"]
     names += ["kvm-e1000", "kvm-rtl8139", "kvm-vhost", "xen-pvh", "qemu-e1000"]
     looks = [style.system_style(name) for name in names]
     assert len(set(looks)) == len(looks)
@@ -315,7 +315,7 @@ def test_styles_differ_and_do_not_depend_on_others() -> None:
 
 
 def test_known_colours_differ_in_grey_or_by_marker_and_stand_out_from_paper() -> None:
-    for name in ("bare-metal", "kvm", "qemu", "xen", "virtualbox", "container"):
+    for name in ("bare-metal", "kvm", "qemu", "xen", "virtualbox", "nspawn"):
         value = style.system_style(name).colour
         red, green, blue = (int(value[i : i + 2], 16) / 255 for i in (1, 3, 5))
         assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.75

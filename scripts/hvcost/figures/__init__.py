@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hvcost.tables import Repetition
 
 BASELINE = "bare-metal"
+UNDER_XEN = "bare-metal-dom0"
 
 # Ethernet puts 38 bytes around each packet (preamble 8, header 14, checksum 4, gap 12); IPv4 (20)
 # and TCP with timestamps (20 + 12) take 52 bytes of the packet.

@@ -100,7 +100,7 @@ _KNOWN = {
     "qemu": SystemStyle("#D55E00", "^", True),
     "xen": SystemStyle("#009E73", "D", True),
     "virtualbox": SystemStyle("#E69F00", "v", True),
-    "container": SystemStyle("#CC79A7", "P", True),
+    "nspawn": SystemStyle("#CC79A7", "P", True),
 }
 _OTHERS = SystemStyle("#56B4E9", "h", True)
 _VARIANT_MARKERS = "oD^svp<>h8"

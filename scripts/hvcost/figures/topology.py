@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
-from hvcost.figures import BASELINE, Environment, Picture, style
+from hvcost.figures import BASELINE, UNDER_XEN, Environment, Picture, style
 
 EDGE_IN = 0.15
 PAD_IN = 0.1
@@ -171,6 +171,8 @@ def _small(lines: Sequence[str], width: float) -> list[style.Paragraph]:
 def _system_box(name: str, hypervisor: str, addresses: Mapping[str, str]) -> _Box:
     if hypervisor == BASELINE:
         line = f"iperf server on the host, {addresses['host']}"
+    elif hypervisor == UNDER_XEN:
+        line = f"iperf server on the host under Xen, {addresses['host']}"
     else:
         under = f" under {hypervisor}" if hypervisor and hypervisor != name else ""
         line = f"iperf server in a guest{under}, {addresses['guest']}"
@@ -209,12 +211,14 @@ def _host_lines(environment: Environment, facts: Facts) -> list[str]:
     memory = _memory(facts, host)
     kernel = facts.get("kernel")
     qemu = facts.get("qemu_version")
+    virtualbox = facts.get("virtualbox_version")
     parts = [
         str(facts.get("cpu_model") or ""),
         f"{cpus} CPU{'s' if str(cpus) != '1' else ''}" if cpus else "",
         f"{memory} RAM" if memory else "",
         f"kernel {kernel}" if kernel else "",
         f"QEMU {qemu}" if qemu else "",
+        f"VirtualBox {virtualbox}" if virtualbox else "",
     ]
     return [
         ", ".join(part for part in (str(host.get("description") or ""), played) if part),
