@@ -70,11 +70,12 @@ class Ground:
 
 
 # Where each hypervisor that has a guest is tried; translated twice, QEMU would take too long.
-GUESTS = [
-    pytest.param("local" if name == "qemu" else load_driver(name).boot_mode, name, id=name)
+GROUNDS = {
+    name: "local" if name == "qemu" else load_driver(name).boot_mode
     for name in names()
     if load_driver(name).has_guest
-]
+}
+GUESTS = [pytest.param(GROUNDS[name], name, id=name) for name in sorted(GROUNDS, key=GROUNDS.__getitem__)]
 
 
 @pytest.fixture(scope="module")

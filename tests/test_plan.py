@@ -85,7 +85,7 @@ def test_every_system_comes_first_about_equally_often() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "expected_s"), [("bare-metal", 45 + 120), ("kvm", 80 + 120), ("qemu", 285 + 120)]
+    ("system", "expected_s"), [("bare-metal", 35 + 120), ("kvm", 55 + 120), ("qemu", 175 + 120)]
 )
 def test_estimate_of_an_emulated_session(system: str, expected_s: float) -> None:
     assert plan.estimate_s(_experiment(), plan.Session("env1", system, 1)) == expected_s
@@ -101,7 +101,7 @@ def test_estimate_of_a_local_session(system: str, expected_s: float) -> None:
 def test_estimate_counts_every_workload() -> None:
     workloads = {name: {"tool": "iperf", "duration_s": 3} for name in ("one", "two")}
     experiment = _experiment(workloads=workloads)
-    assert plan.estimate_s(experiment, plan.Session("env1", "bare-metal", 1)) == 45 + 100
+    assert plan.estimate_s(experiment, plan.Session("env1", "bare-metal", 1)) == 35 + 100
 
 
 def test_position_and_order() -> None:
@@ -126,7 +126,7 @@ def test_session_that_is_not_in_the_plan() -> None:
 def test_time_left_shrinks_by_what_is_done() -> None:
     current = _plan()
     total_s = sum(planned.estimate_s for planned in current.todo)
-    assert plan.total_s(current) == total_s == 2 * (165 + 200 + 405)
+    assert plan.total_s(current) == total_s == 2 * (155 + 175 + 295)
     done_s = 0.0
     for planned in current.todo:
         session = planned.session
@@ -169,7 +169,7 @@ def test_file_that_is_no_plan(text: str | None, tmp_path: Path) -> None:
 def test_text() -> None:
     text = plan.as_text(_plan(), ["build_guest_image", "prepare_host env1"])
     lines = text.splitlines()
-    assert lines[0] == "To measure: 6 sessions, 60 runs, about 26 min"
+    assert lines[0] == "To measure: 6 sessions, 60 runs, about 21 min"
     assert lines[1] == "  first, and not in this time: build_guest_image, prepare_host env1"
     assert len(lines) == 8
     assert "env1 kvm boot 1: 10 runs, about 3 min" in text

@@ -369,6 +369,17 @@ def test_failed_session_keeps_what_was_measured_before(project: Project) -> None
     assert raw.read_text() == before
 
 
+def test_a_system_that_fails_takes_no_other_down(empty: Project) -> None:
+    (empty.folder / "session-fails").write_text("kvm")
+    failed = empty.snakemake("all")
+    assert failed.returncode != 0
+    measured = {f"{env} {system} 1" for env in ENVIRONMENTS for system in SYSTEMS if system != "kvm"}
+    assert set(empty.sessions_run()) == measured
+    assert "Measured: 4 of 6 sessions, " in failed.stdout
+    for env in ENVIRONMENTS:
+        assert f"failed: {env} kvm boot 1: host: no guest gets up" in failed.stdout
+
+
 # --- order, plan and computers -------------------------------------------------------------------
 
 

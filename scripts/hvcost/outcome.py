@@ -58,16 +58,21 @@ def as_text(outcomes: Iterable[Outcome]) -> str:
 
 def _of_session(session: Session, runs: int, results: Path, logs: Path, since_s: float) -> Outcome:
     place = Path(session.system, f"boot{session.boot}")
-    files = sorted((results / session.environment / "raw" / place).glob("*.json"))
-    new = [file for file in files if file.stat().st_mtime >= since_s]
-    if len(new) == runs:
-        reasons = tuple(f"{file.stem}: {reason}" for file in new if (reason := _failure(file)))
-        return Outcome(session, runs, runs - len(reasons), reasons, None)
     log = (logs / "measure_session" / session.environment / place).with_suffix(".log")
-    said: list[str] = []
-    if log.is_file() and log.stat().st_mtime >= since_s:
+    if _is_new(log, since_s):
         said = FAILURE.findall(log.read_text(encoding="utf-8", errors="replace"))
-    return Outcome(session, runs, 0, (), said[-1] if said else "it was not started")
+        if said:
+            return Outcome(session, runs, 0, (), said[-1])
+    files = sorted((results / session.environment / "raw" / place).glob("*.json"))
+    new = [file for file in files if _is_new(file, since_s)]
+    if len(new) < runs:
+        return Outcome(session, runs, 0, (), "it was not started")
+    reasons = tuple(f"{file.stem}: {reason}" for file in new if (reason := _failure(file)))
+    return Outcome(session, runs, runs - len(reasons), reasons, None)
+
+
+def _is_new(file: Path, since_s: float) -> bool:
+    return file.is_file() and file.stat().st_mtime >= since_s
 
 
 def _failure(raw: Path) -> str | None:

@@ -19,7 +19,7 @@ from hvcost.hypervisors import load_driver
 
 FORMAT = 1
 
-MACHINE_READY_S = {"emulated": 45.0}
+MACHINE_READY_S = {"emulated": 35.0}
 GUEST_READY_S = 15.0
 BETWEEN_RUNS_S = 2.0
 

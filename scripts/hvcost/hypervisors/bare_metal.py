@@ -11,6 +11,7 @@ from hvcost.connections.base import Connection
 from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect
 
 # Programs that run guests.
+ALIVE = "R,S,D,T"  # one that has ended may wait for its parent
 GUESTS = "qemu-system|VBoxHeadless|systemd-nspawn"
 
 
@@ -39,7 +40,7 @@ class Driver(Hypervisor):
 
     def count_guests(self, host: Connection) -> int:
         """How many guests the host runs."""
-        return int(host.run(["pgrep", "--count", GUESTS], check=False).stdout)
+        return int(host.run(["pgrep", "--count", "--runstates", ALIVE, GUESTS], check=False).stdout)
 
     def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
         expect(machine, proof, "hypervisor", "none")

@@ -45,7 +45,7 @@ class Driver(Hypervisor):
 
     Options = Options
     packages = ("qemu-system-x86", "qemu-utils")
-    ready_nested_s = 240.0
+    ready_nested_s = 140.0
     accelerator = "tcg"
     cpuid_vendor = "TCGTCGTCGTCG"
     # Translated inside a translated machine, the guest takes four minutes.

@@ -58,7 +58,7 @@ class Driver(Hypervisor):
     """A machine made, started and removed by `VBoxManage`."""
 
     Options = Options
-    ready_nested_s = 110.0
+    ready_nested_s = 130.0
     packages = ("virtualbox", "virtualbox-dkms", "qemu-utils")
     # No release of Debian has it.
     sid_packages = ("virtualbox", "virtualbox-dkms")
@@ -124,7 +124,7 @@ class Driver(Hypervisor):
              "--nic1", "bridged", "--bridgeadapter1", plan.interface,
              "--nictype1", NICS[self.options.nic], "--macaddress1", MAC,
              "--uart1", "0x3F8", "4", "--uartmode1", "client", _console(plan)],
-            ["storagectl", MACHINE, "--name", "disks", "--add", "sata", "--portcount", "1"],
+            ["storagectl", MACHINE, "--name", "disks", "--add", "ide"],
             ["storageattach", MACHINE, "--storagectl", "disks", "--port", "0", "--device", "0",
              "--type", "hdd", "--medium", disk_as(plan.guest.files, "vdi"), "--mtype", "immutable"],
         ]  # fmt: skip

@@ -45,7 +45,7 @@ class Driver(Hypervisor):
 
     Options = Options
     boot_mode: ClassVar[BootMode] = "xen"
-    ready_nested_s = 150.0  # dom0 takes longer to boot than the plain host
+    ready_nested_s = 70.0  # dom0 takes longer to boot than the plain host
     packages = ("xen-system-amd64", "qemu-system-xen", "qemu-utils")
     # Those of Debian 13 want its Python, which VirtualBox's packages replace.
     sid_packages = ("xen-system-amd64",)
