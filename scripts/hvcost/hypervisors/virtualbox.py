@@ -169,6 +169,7 @@ def _power_on(host: Connection) -> None:
 
 
 def _listen(host: Connection, socket: str) -> Stream:
+    host.run(["rm", "-f", socket])
     stream = host.open_stream(["socat", "STDIO", f"UNIX-LISTEN:{socket}"])
     host.run(["sh", "-c", WAIT_FOR_SOCKET, "wait", socket], timeout_s=30)
     return stream
