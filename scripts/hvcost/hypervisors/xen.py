@@ -29,6 +29,8 @@ XL_LOG = f"/var/log/xen/xl-{DOMAIN}.log"
 CREATE_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
 CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": guest_system.SERIAL_PORT}
+# The first four disks of an HVM guest are IDE disks as well, and those cannot be read-only.
+DISKS = {"pv": "xvda", "pvh": "xvda", "hvm": "xvde"}
 # Where XenStore has the pseudo-terminal of the guest's console. (xl's own console wants a terminal itself.)
 TERMINALS = {"pv": "console/tty", "pvh": "console/tty", "hvm": "serial/0/tty"}
 
@@ -110,7 +112,7 @@ class Driver(Hypervisor):
             "memory": shape.memory_mib,
             "vcpus": shape.cpus,
             # The guest mounts it read-only: every session begins with the same disk.
-            "disk": [f"format=raw,vdev=xvda,access=ro,target={disk_as(files, 'raw')}"],
+            "disk": [f"format=raw,vdev={DISKS[self.options.type]},access=ro,target={disk_as(files, 'raw')}"],
             "vif": [f"mac={MAC},bridge={plan.bridge}"],
             "on_poweroff": "destroy",
             "on_reboot": "destroy",
