@@ -28,7 +28,7 @@ MODULES = ("vboxdrv", "vboxnetflt")
 COMMAND_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
-NICS = {"virtio": "virtio", "82540EM": "82540EM", "Am79C973": "Am79C973"}
+# By VirtualBox's name of the model, the driver that the guest has for it.
 NIC_DRIVERS = {"virtio": "virtio_net", "82540EM": "e1000", "Am79C973": "pcnet32"}
 
 # VBoxManage wants to know whose machines it manages (its manual, section "VBoxManage").
@@ -51,7 +51,7 @@ fi
 class Options:
     """`nic`: virtio, or a model of a real one; `Am79C973` is what VirtualBox gave to a guest in 2010."""
 
-    nic: str = field(default="virtio", metadata={"allowed": tuple(NICS)})
+    nic: str = field(default="virtio", metadata={"allowed": tuple(NIC_DRIVERS)})
 
 
 class Driver(Hypervisor):
@@ -122,7 +122,7 @@ class Driver(Hypervisor):
              "--boot1", "disk", "--boot2", "none", "--boot3", "none", "--boot4", "none",
              # The host's own interface: VirtualBox has a bridge of its own.
              "--nic1", "bridged", "--bridgeadapter1", plan.interface,
-             "--nictype1", NICS[self.options.nic], "--macaddress1", MAC,
+             "--nictype1", self.options.nic, "--macaddress1", MAC,
              "--uart1", "0x3F8", "4", "--uartmode1", "client", _console(plan)],
             ["storagectl", MACHINE, "--name", "disks", "--add", "ide"],
             ["storageattach", MACHINE, "--storagectl", "disks", "--port", "0", "--device", "0",
