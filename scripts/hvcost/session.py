@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hvcost import environment, record
+from hvcost import environment, provenance, record
 from hvcost.connections.base import Connection, Journal
 from hvcost.connections.local import LocalConnection
 from hvcost.environment import Operation, Place
@@ -106,6 +106,7 @@ def measure(
             driver.prepare_files(operation.host, plan.guest.files)
         with driver.started(operation.host, plan) as system:
             all_facts = {
+                "software": provenance.of_this_software(),
                 "controller": facts.collect(LocalConnection("this computer"), "lo"),
                 "emulator": {"qemu_version": operation.emulator} if operation.emulator else None,
                 "host": host_facts,
