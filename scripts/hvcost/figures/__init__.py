@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hvcost.errors import ConfigError
+from hvcost.link import tcp_limit_bps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
-
-# Ethernet puts 38 bytes around each packet (preamble 8, header 14, checksum 4, gap 12); IPv4 (20)
-# and TCP with timestamps (20 + 12) take 52 bytes of the packet.
-FRAMING_BYTES = 38
-HEADER_BYTES = 52
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,7 @@ class Environment:
     @property
     def tcp_limit_bps(self) -> float:
         """Most that one TCP connection can carry over the link in full-sized packets."""
-        mtu = float(self.link["mtu"])
-        return self.link_bps * (mtu - HEADER_BYTES) / (mtu + FRAMING_BYTES)
+        return tcp_limit_bps(float(self.link["rate_mbit"]), float(self.link["mtu"]))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,216 @@
+"""Rows of the tables that the analysis makes: statistics.csv, comparisons.csv and claims.csv.
+
+A row is a frozen dataclass whose fields are the columns, in their order. An empty field is a number that
+there is none of; the row's note says why. Numbers have six significant digits: more than any of them is
+good for, and few enough that every computer writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from hvcost.errors import ParseError
+
+SIGNIFICANT_DIGITS = 6
+YES_NO = {"yes": True, "no": False}
+
+
+@dataclass(frozen=True)
+class CellStatistics:
+    """One system in one environment under one workload: a row of statistics.csv.
+
+    The statistics are of the cell's *values* (`level`): its repetitions if it was booted once, else the
+    means of its boots, since repetitions of one boot are no independent witnesses of other boots.
+    Throughputs in bit/s; `ratio` is the mean's to that of bare metal; `limit_bps` is the most that TCP
+    carries over the link. `at_limit`: the value is the link's, so the ratio is a bound at best.
+    """
+
+    environment: str
+    system: str
+    hypervisor: str
+    workload: str
+    planned: int
+    ok: int
+    failed: int
+    boots: int
+    level: str
+    values: int
+    mean_bps: float | None
+    standard_deviation_bps: float | None
+    coefficient_of_variation: float | None
+    median_bps: float | None
+    median_low_bps: float | None
+    median_high_bps: float | None
+    median_confidence: float | None
+    min_bps: float | None
+    max_bps: float | None
+    resolution_bps: float | None
+    within_boots_sd_bps: float | None
+    between_boots_sd_bps: float | None
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    limit_bps: float
+    limit_share: float | None
+    at_limit: bool
+    drift_tau: float | None
+    drift_p: float | None
+    lag1_autocorrelation: float | None
+    shapiro_w: float | None
+    shapiro_p: float | None
+    outliers: str
+    mean_without_outliers_bps: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """Two cells of one workload against each other: a row of comparisons.csv.
+
+    `family` says with which other comparisons its p-values were corrected together (Holm). `ratio` is a's
+    mean to b's. `verdict` is one of VERDICTS; `same` marks an A/A pair: one system under two names.
+    """
+
+    family: str
+    workload: str
+    environment_a: str
+    system_a: str
+    environment_b: str
+    system_b: str
+    same: bool
+    values_a: int
+    values_b: int
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    cliffs_delta: float | None
+    mann_whitney_u: float | None
+    p: float | None
+    p_holm: float | None
+    margin: float
+    equivalence_p: float | None
+    equivalence_p_holm: float | None
+    at_limit_a: bool
+    at_limit_b: bool
+    verdict: str
+    note: str
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """One comparison of a claim: a row of claims.csv.
+
+    The claim says that the ratio of a's mean to b's is from `at_least` to `at_most` (empty: no bound).
+    `verdict` is of this comparison, `claim_verdict` of the whole claim: supported, refuted, inconclusive.
+    `bound`: which side of the interval the link leaves open: "", "low", "high" or "both".
+    """
+
+    claim: str
+    text: str
+    workload: str
+    environment_a: str
+    system_a: str
+    environment_b: str
+    system_b: str
+    at_least: float | None
+    at_most: float | None
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    bound: str
+    verdict: str
+    claim_verdict: str
+    note: str
+
+
+DIFFERENT = "different"
+WITHIN_MARGIN = "different, within the margin"
+EQUIVALENT = "equivalent"
+INCONCLUSIVE = "inconclusive"
+NOT_BY_THIS_LINK = "not distinguishable by this link"
+TOO_FEW = "too few values"
+VERDICTS = (DIFFERENT, WITHIN_MARGIN, EQUIVALENT, INCONCLUSIVE, NOT_BY_THIS_LINK, TOO_FEW)
+
+SUPPORTED = "supported"
+REFUTED = "refuted"
+CLAIM_VERDICTS = (SUPPORTED, REFUTED, INCONCLUSIVE)
+
+Row = TypeVar("Row", CellStatistics, PairComparison, ClaimVerdict)
+
+
+def as_csv(kind: type[Row], rows: Iterable[Row]) -> str:
+    """Text of a table: a header and one line per row."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in dataclasses.fields(kind))
+    for row in rows:
+        writer.writerow(_as_text(value) for value in dataclasses.astuple(row))
+    return text.getvalue()
+
+
+def write(kind: type[Row], rows: Iterable[Row], path: Path) -> None:
+    """Write a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(as_csv(kind, rows), encoding="utf-8")
+
+
+def read(kind: type[Row], path: Path) -> tuple[Row, ...]:
+    """Rows of a table in their order; ParseError names the file, the line and the column."""
+    hints = get_type_hints(kind)
+    columns = [field.name for field in dataclasses.fields(kind)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if header != columns:
+                wrong = sorted(set(header) ^ set(columns)) or ["their order"]
+                raise ParseError(f"{path}: not a table of {kind.__name__}: columns differ: {', '.join(wrong)}")
+            rows = []
+            for fields in reader:
+                where = f"{path}, line {reader.line_num}"
+                if len(fields) != len(columns):
+                    raise ParseError(f"{where}: {len(fields)} fields instead of {len(columns)}")
+                pairs = zip(columns, fields, strict=True)
+                rows.append(kind(**{name: _value(hints[name], text, where, name) for name, text in pairs}))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ParseError(f"{path}: not a CSV file: {error}") from error
+    except OSError as error:
+        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+    return tuple(rows)
+
+
+def _as_text(value: str | int | float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        # A whole number stays one: 416000000 and not 4.16e+08.
+        rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        return str(int(rounded)) if rounded.is_integer() and abs(rounded) < 1e15 else repr(rounded)
+    return str(value)
+
+
+def _value(hint: Any, text: str, where: str, column: str) -> Any:
+    if hint is str:
+        return text
+    if hint is bool:
+        if text not in YES_NO:
+            raise ParseError(f"{where}: `{column}` {text!r} is not `yes` or `no`")
+        return YES_NO[text]
+    if not text and hint not in (int, float):
+        return None
+    try:
+        number = int(text) if hint is int else float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ParseError(f"{where}: `{column}` {text!r} is not a number")
+    return number
