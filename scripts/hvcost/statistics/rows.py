@@ -171,7 +171,9 @@ def read(kind: type[Row], path: Path) -> tuple[Row, ...]:
             header = next(reader, [])
             if header != columns:
                 wrong = sorted(set(header) ^ set(columns)) or ["their order"]
-                raise ParseError(f"{path}: not a table of {kind.__name__}: columns differ: {', '.join(wrong)}")
+                raise ParseError(
+                    f"{path}: not a table of {kind.__name__}: columns differ: {', '.join(wrong)}"
+                )
             rows = []
             for fields in reader:
                 where = f"{path}, line {reader.line_num}"

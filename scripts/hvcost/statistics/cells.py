@@ -1,0 +1,108 @@
+"""Rows of statistics.csv: what the values of each cell say by themselves, and beside bare metal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hvcost.link import is_at_limit, tcp_limit_bps
+from hvcost.statistics.diagnostics import diagnose
+from hvcost.statistics.intervals import median_interval
+from hvcost.statistics.ratios import Ratio, ratio, shortage
+from hvcost.statistics.rows import CellStatistics
+from hvcost.statistics.samples import Sample, Values
+
+BASELINE = "bare-metal"
+
+# What is needed of each environment's link: `rate_mbit` and `mtu` (bytes).
+Links = Mapping[str, Mapping[str, float]]
+
+
+def cells(samples: Sequence[Sample], links: Links, seed: int) -> list[CellStatistics]:
+    """One row per sample, in their order."""
+    baselines = {
+        (sample.environment, sample.workload): sample for sample in samples if sample.hypervisor == BASELINE
+    }
+    return [
+        _cell(sample, _to_baseline(sample, baselines, seed), limit_bps(sample, links)) for sample in samples
+    ]
+
+
+def limit_bps(sample: Sample, links: Links) -> float:
+    """Most that TCP carries over the link of the sample's environment, in bit/s."""
+    link = links[sample.environment]
+    return tcp_limit_bps(link["rate_mbit"], link["mtu"])
+
+
+def at_limit(sample: Sample, links: Links) -> bool:
+    """Whether the link may have set the sample's values: their median is near the most that it carries."""
+    values = sample.values_bps
+    return len(values) > 0 and is_at_limit(float(np.median(values)), limit_bps(sample, links))
+
+
+def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], seed: int) -> Ratio:
+    baseline = baselines.get((sample.environment, sample.workload))
+    if baseline is None:
+        note = f"bare metal was not measured in {sample.environment}"
+        return Ratio(None, None, None, "; ".join(filter(None, (shortage(sample), note))))
+    if sample is baseline:
+        return Ratio(1.0 if sample.runs else None, None, None, shortage(sample))
+    return ratio(sample, baseline, seed)
+
+
+def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float) -> CellStatistics:
+    values = sample.values_bps
+    n = len(values)
+    mean = float(values.mean()) if n else None
+    middle = float(np.median(values)) if n else None
+    deviation = float(values.std(ddof=1)) if n > 1 else None
+    around_middle = median_interval(values)
+    found = diagnose(sample)
+    kept = [run.throughput_bps for run in sample.runs if run not in found.outliers]
+    return CellStatistics(
+        environment=sample.environment,
+        system=sample.system,
+        hypervisor=sample.hypervisor,
+        workload=sample.workload,
+        planned=sample.planned,
+        ok=len(sample.runs),
+        failed=sample.planned - len(sample.runs),
+        boots=sample.boots,
+        level=sample.level,
+        values=n,
+        mean_bps=mean,
+        standard_deviation_bps=deviation,
+        coefficient_of_variation=deviation / mean if deviation is not None and mean else None,
+        median_bps=middle,
+        median_low_bps=around_middle.low if around_middle else None,
+        median_high_bps=around_middle.high if around_middle else None,
+        median_confidence=around_middle.confidence if around_middle else None,
+        min_bps=float(values.min()) if n else None,
+        max_bps=float(values.max()) if n else None,
+        resolution_bps=sample.resolution_bps or None,
+        within_boots_sd_bps=_within_boots(sample.by_boot),
+        between_boots_sd_bps=deviation if sample.level == "boot" else None,
+        ratio=to_baseline.value,
+        ratio_low=to_baseline.interval.low if to_baseline.interval else None,
+        ratio_high=to_baseline.interval.high if to_baseline.interval else None,
+        limit_bps=limit_bps,
+        limit_share=middle / limit_bps if middle is not None else None,
+        at_limit=middle is not None and is_at_limit(middle, limit_bps),
+        drift_tau=found.drift_tau,
+        drift_p=found.drift_p,
+        lag1_autocorrelation=found.lag1_autocorrelation,
+        shapiro_w=found.shapiro_w,
+        shapiro_p=found.shapiro_p,
+        outliers=" ".join(f"{run.boot}/{run.repetition}" for run in found.outliers),
+        mean_without_outliers_bps=float(np.mean(kept)) if kept else None,
+        note=to_baseline.note,
+    )
+
+
+def _within_boots(boots: Sequence[Values]) -> float | None:
+    """Standard deviation of repetitions around their boot's mean, pooled over boots."""
+    freedom = sum(len(boot) - 1 for boot in boots)
+    if not freedom:
+        return None
+    return float(np.sqrt(sum(float(np.sum((boot - boot.mean()) ** 2)) for boot in boots) / freedom))

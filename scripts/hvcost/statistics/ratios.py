@@ -1,0 +1,49 @@
+"""The ratio of two cells' means, with its interval or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hvcost.statistics.intervals import MIN_VALUES, Interval, RatioBootstrap, ratio_bootstrap
+from hvcost.statistics.samples import Sample
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Mean of one cell to that of another; `note` says what is missing and why."""
+
+    value: float | None
+    interval: Interval | None
+    bootstrap: RatioBootstrap | None
+    note: str
+
+
+def ratio(a: Sample, b: Sample, seed: int) -> Ratio:
+    """Ratio of a's mean to b's, the same wherever the pair is compared."""
+    if not len(a.values_bps) or not len(b.values_bps) or b.values_bps.mean() <= 0:
+        return Ratio(None, None, None, shortage(a, b) or f"{_name(b)}: a mean of 0 has no ratio to it")
+    value = float(a.values_bps.mean() / b.values_bps.mean())
+    bootstrap = ratio_bootstrap(
+        a.values_bps, b.values_bps, a.resolution_bps, b.resolution_bps, _seed(seed, a), _seed(seed, b)
+    )
+    if bootstrap is None:
+        return Ratio(value, None, None, shortage(a, b) or f"{_name(a)} or {_name(b)}: a value is 0")
+    return Ratio(value, bootstrap.interval(), bootstrap, "")
+
+
+def shortage(*samples: Sample) -> str:
+    """Why there is no interval: who has too few values. Empty if nobody has."""
+    fewest = min(samples, key=lambda sample: len(sample.values_bps))
+    count = len(fewest.values_bps)
+    if count >= MIN_VALUES:
+        return ""
+    noun = fewest.level if count == 1 else f"{fewest.level}s"
+    return f"{_name(fewest)}: {count} {noun} with a value, an interval needs {MIN_VALUES}"
+
+
+def _seed(seed: int, sample: Sample) -> str:
+    return f"{seed} {sample.environment} {sample.system} {sample.workload}"
+
+
+def _name(sample: Sample) -> str:
+    return f"{sample.system} in {sample.environment}"
