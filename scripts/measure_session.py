@@ -13,6 +13,7 @@ from hvcost import plan, program
 from hvcost.guest import image as guest_image
 from hvcost.hosts.preparation import place_of_prepared
 from hvcost.session import SessionSpec, measure
+from hvcost.wording import minutes
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,11 @@ def main() -> int:
         label = f"{spec.environment} {spec.system} boot {spec.boot}"
         number, total = plan.position(current, *key)
         left_s = plan.remaining_s(current, *key)
-        log.info("session %d of %d: %s, about %s left", number, total, label, plan.minutes(left_s))
+        log.info("session %d of %d: %s, about %s left", number, total, label, minutes(left_s))
         start_s = time.monotonic()
 
         def progress(run: int, runs: int) -> None:
-            left = plan.minutes(max(0.0, left_s - (time.monotonic() - start_s)))
+            left = minutes(max(0.0, left_s - (time.monotonic() - start_s)))
             log.info("%s: run %d of %d, about %s left", label, run, runs, left)
 
         records = measure(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hvcost import config, plan
 from hvcost.errors import ConfigError
+from hvcost.wording import minutes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,4 +185,4 @@ def test_text_with_nothing_to_do() -> None:
     [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "1 h 00 min"), (7500, "2 h 05 min")],
 )
 def test_minutes(duration_s: float, expected: str) -> None:
-    assert plan.minutes(duration_s) == expected
+    assert minutes(duration_s) == expected

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hvcost import record
 from hvcost.errors import ParseError
-from hvcost.plan import Plan, Session, counted
+from hvcost.plan import Plan, Session
+from hvcost.wording import counted
 
 # The line that a program ends with when it fails (see `program.run`).
 FAILURE = re.compile(r"^\S+ \S+ ERROR hvcost\.program: (.*)", re.MULTILINE)

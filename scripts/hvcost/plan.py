@@ -16,6 +16,7 @@ from pathlib import Path
 from hvcost.config import Experiment
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
+from hvcost.wording import counted, minutes
 
 FORMAT = 1
 
@@ -165,19 +166,6 @@ def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
             f"{counted(planned.runs, 'run')}, about {minutes(planned.estimate_s)}"
         )
     return "\n".join(lines)
-
-
-def minutes(duration_s: float) -> str:
-    """A duration for people, such as `12 min` or `2 h 05 min`."""
-    if duration_s < 60:
-        return f"{duration_s:.0f} s"
-    whole = round(duration_s / 60)
-    return f"{whole} min" if whole < 60 else f"{whole // 60} h {whole % 60:02d} min"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as `1 run` or `2 runs`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def write(plan: Plan, path: Path) -> None:

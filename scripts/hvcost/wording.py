@@ -1,0 +1,16 @@
+"""Numbers as one says them to people."""
+
+from __future__ import annotations
+
+
+def minutes(duration_s: float) -> str:
+    """A duration for people, such as `12 min` or `2 h 05 min`."""
+    if duration_s < 60:
+        return f"{duration_s:.0f} s"
+    whole = round(duration_s / 60)
+    return f"{whole} min" if whole < 60 else f"{whole // 60} h {whole % 60:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 run` or `2 runs`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
