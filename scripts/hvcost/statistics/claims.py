@@ -10,38 +10,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from hvcost.description import Claim
 from hvcost.statistics.cells import Links, at_limit
 from hvcost.statistics.ratios import ratio
 from hvcost.statistics.rows import INCONCLUSIVE, REFUTED, SUPPORTED, ClaimVerdict
 from hvcost.statistics.samples import Sample
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the configuration. Systems are compared `against` another in each of `environments`, or
-    with themselves `between` two environments; no bound is None."""
-
-    name: str
-    text: str
-    systems: tuple[str, ...]
-    against: str | None
-    environments: tuple[str, ...]
-    between: tuple[str, str] | None
-    at_least: float | None
-    at_most: float | None
-
-    def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-        """What is compared, each as (environment, system)."""
-        for system in self.systems:
-            if self.between:
-                first, second = self.between
-                yield (first, system), (second, system)
-            elif self.against:
-                for environment in self.environments:
-                    yield (environment, system), (environment, self.against)
 
 
 def verdicts(

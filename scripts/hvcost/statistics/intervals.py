@@ -52,7 +52,7 @@ class RatioBootstrap:
     Each resample draws both samples anew, with replacement, and takes t = (log ratio of the resample - log
     ratio) / (standard error of the resample); `t` holds all of them. Their quantiles take the place of
     Student's (Efron & Tibshirani, An Introduction to the Bootstrap, section 12.5). The standard error is that
-    of the log of a ratio of means to first order, s²/(n mean²) of both, and the rounding of the tool,
+    of the log of a ratio of means to first order, s²/(n mean²) of both. The rounding of the tool adds
     resolution²/12, which does not shrink with n: ten equal readings do not make an exact value.
     """
 
@@ -61,11 +61,11 @@ class RatioBootstrap:
     t: Values
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """Interval of the ratio."""
+        """Interval of the ratio; without an upper bound if one value is a thousand times the others."""
         tail = (1 - confidence) / 2
-        upper_t, lower_t = np.quantile(self.t, (1 - tail, tail))
-        low = np.exp(np.log(self.ratio) - upper_t * self.standard_error)
-        high = np.exp(np.log(self.ratio) - lower_t * self.standard_error)
+        bounds_t = np.quantile(self.t, (1 - tail, tail))
+        with np.errstate(over="ignore"):
+            low, high = np.exp(np.log(self.ratio) - bounds_t * self.standard_error)
         return Interval(float(low), float(high), confidence)
 
     def equivalence_p(self, margin: float) -> float:
@@ -84,8 +84,8 @@ def ratio_bootstrap(
 ) -> RatioBootstrap | None:
     """Bootstrap of the ratio of two samples' means; None if one has fewer than MIN_VALUES, or a zero.
 
-    Values and resolutions in any unit, the same for both. A seed is a text and belongs to its sample, so that
-    the ratio of b to a is the inverse of that of a to b, with the inverse interval.
+    Values and resolutions, which are positive, in any unit, the same for both. A seed is a text and belongs
+    to its sample, so that the ratio of b to a is the inverse of that of a to b, with the inverse interval.
     """
     if min(len(a), len(b)) < MIN_VALUES or min(a.min(), b.min()) <= 0:
         return None
@@ -102,12 +102,16 @@ def ratio_bootstrap(
 
 
 def _resampled(values: Values, resolution: float, seed: str) -> tuple[Values, Values]:
-    """`_log_means` of RESAMPLES samples drawn from the values with replacement."""
+    """`_log_means` of RESAMPLES samples drawn from the values with replacement.
+
+    Each is moved as a whole to some place within the tool's last digit, where its true mean may be.
+    """
     random = np.random.default_rng(list(hashlib.sha256(seed.encode()).digest()))
+    shifts = random.uniform(-resolution / 2, resolution / 2, (RESAMPLES, 1))
     rows = max(1, CHUNK_VALUES // len(values))
     parts = [
-        _log_means(random.choice(values, (min(rows, RESAMPLES - start), len(values))), resolution)
-        for start in range(0, RESAMPLES, rows)
+        _log_means(random.choice(values, (len(chunk), len(values))) + chunk, resolution)
+        for chunk in np.split(shifts, range(rows, RESAMPLES, rows))
     ]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hvcost.statistics.intervals import MIN_VALUES, Interval, RatioBootstrap, ratio_bootstrap
@@ -28,7 +29,10 @@ def ratio(a: Sample, b: Sample, seed: int) -> Ratio:
     )
     if bootstrap is None:
         return Ratio(value, None, None, shortage(a, b) or f"{_name(a)} or {_name(b)}: a value is 0")
-    return Ratio(value, bootstrap.interval(), bootstrap, "")
+    interval = bootstrap.interval()
+    if not math.isfinite(interval.high):
+        return Ratio(value, None, bootstrap, f"{_name(a)} or {_name(b)}: values too uneven for an interval")
+    return Ratio(value, interval, bootstrap, "")
 
 
 def shortage(*samples: Sample) -> str:

@@ -1,0 +1,545 @@
+"""Statistics: textbook cases, properties that must hold for any values, and error rates under known truth."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import cell_statistics, failed_record, raw_record, raw_records
+from hvcost import tables
+from hvcost.description import Claim
+from hvcost.errors import ParseError
+from hvcost.link import tcp_limit_bps
+from hvcost.record import Record
+from hvcost.statistics import rows, simulation
+from hvcost.statistics.cells import cells
+from hvcost.statistics.claims import verdicts
+from hvcost.statistics.comparisons import Question, comparisons
+from hvcost.statistics.diagnostics import diagnose
+from hvcost.statistics.differences import difference, holm
+from hvcost.statistics.intervals import MIN_VALUES, RatioBootstrap, median_interval, ratio_bootstrap
+from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.statistics.samples import Run, Sample, Values, samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SYSTEMS = ("bare-metal", "xen", "virtualbox", "kvm", "qemu")
+GIGABIT = {"rate_mbit": 1000, "mtu": 1500}
+FAST = {"rate_mbit": 100, "mtu": 1500}
+LINKS = {"env1": GIGABIT, "env2": FAST}
+QUESTION = Question(LINKS, {name: {"hypervisor": name} for name in SYSTEMS}, margin=0.05, seed=2010)
+
+throughputs = st.lists(st.floats(1e6, 1e9), min_size=MIN_VALUES, max_size=30)
+
+
+def sample(values_mbit: Sequence[float], **changes: object) -> Sample:
+    """A sample of one boot; `changes` replace its fields."""
+    made = Sample(
+        environment="env1",
+        system="kvm",
+        hypervisor="kvm",
+        workload="tcp",
+        planned=len(values_mbit),
+        boots=1,
+        runs=tuple(Run(1, n, value * 1e6) for n, value in enumerate(values_mbit, 1)),
+        resolution_bps=1e5,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def samples_of(records: list[Record]) -> tuple[Sample, ...]:
+    return samples(tables.from_records(records), SYSTEMS)
+
+
+def around(median_mbit: float, n: int = 10, spread: float = 0.002) -> list[float]:
+    """Values evenly around a median."""
+    return [median_mbit * (1 + spread * (place - (n - 1) / 2)) for place in range(n)]
+
+
+def bootstrap(
+    a: Sequence[float] | Values, b: Sequence[float] | Values, resolution: float = 1e-3
+) -> RatioBootstrap:
+    made = ratio_bootstrap(np.array(a), np.array(b), resolution, resolution, "a", "b")
+    assert made
+    return made
+
+
+# --- samples -------------------------------------------------------------------------------------
+
+
+def test_one_boot_has_its_repetitions_as_values_in_the_order_of_the_systems() -> None:
+    found = samples_of(raw_records({"kvm": 184e6, "bare-metal": 567e6}, repetitions=7))
+    assert [one.system for one in found] == ["bare-metal", "kvm"]
+    assert {(one.level, len(one.values_bps), one.planned, one.boots) for one in found} == {
+        ("repetition", 7, 7, 1)
+    }
+
+
+def test_several_boots_have_their_means_as_values() -> None:
+    records = [
+        raw_record(value * 1e6, boot=boot, repetition=repetition)
+        for boot, values in ((1, (10.0, 12.0)), (2, (20.0, 22.0)), (3, (30.0, 30.0)))
+        for repetition, value in enumerate(values, 1)
+    ]
+    (found,) = samples_of(records)
+    assert found.level == "boot"
+    assert found.values_bps.tolist() == [11e6, 21e6, 30e6]
+
+
+def test_failed_repetitions_count_and_have_no_value() -> None:
+    (found,) = samples_of([raw_record(repetition=1), failed_record(repetition=2)])
+    assert (found.planned, len(found.runs)) == (2, 1)
+
+
+def test_values_are_in_the_order_in_which_they_were_run() -> None:
+    first, second = (raw_record(value, repetition=n) for n, value in ((1, 40e6), (2, 50e6)))
+    swapped = [replace(one, order=replace(one.order, run=run)) for one, run in ((first, 2), (second, 1))]
+    (found,) = samples_of(swapped)
+    assert [run.repetition for run in found.runs] == [2, 1]
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high", "confidence"),
+    # Le Boudec, Performance Evaluation, table A.1.
+    [
+        (6, 1, 6, 0.969),
+        (8, 1, 8, 0.992),
+        (9, 2, 8, 0.961),
+        (10, 2, 9, 0.979),
+        (20, 6, 15, 0.959),
+        (70, 27, 44, 0.959),
+    ],
+)
+def test_interval_of_the_median_is_that_of_the_table(n: int, low: int, high: int, confidence: float) -> None:
+    interval = median_interval(np.arange(1.0, n + 1))
+    assert interval
+    assert (interval.low, interval.high) == (low, high)
+    assert interval.confidence == pytest.approx(confidence, abs=5e-4)
+
+
+@pytest.mark.parametrize("n", range(MIN_VALUES))
+def test_no_interval_for_few_values(n: int) -> None:
+    assert median_interval(np.ones(n)) is None
+    assert ratio_bootstrap(np.ones(n), np.ones(10), 0, 0, "a", "b") is None
+
+
+@given(throughputs, throughputs)
+@settings(max_examples=30, deadline=None)
+def test_ratio_turned_round_is_the_inverse(one: list[float], other: list[float]) -> None:
+    a, b = np.array(one), np.array(other)
+    there = ratio_bootstrap(a, b, 1e5, 1e5, "a", "b")
+    back = ratio_bootstrap(b, a, 1e5, 1e5, "b", "a")
+    assert there and back
+    assert there.ratio == pytest.approx(1 / back.ratio)
+    assert there.interval().low == pytest.approx(1 / back.interval().high)
+    assert there.equivalence_p(0.05) == pytest.approx(back.equivalence_p(0.05))
+
+
+@given(throughputs, throughputs, st.floats(0.01, 100))
+@settings(max_examples=30, deadline=None)
+def test_ratio_scales_with_its_values(one: list[float], other: list[float], factor: float) -> None:
+    plain = bootstrap(one, other)
+    scaled = ratio_bootstrap(np.array(one) * factor, np.array(other), 1e-3 * factor, 1e-3, "a", "b")
+    assert scaled
+    assert scaled.ratio == pytest.approx(factor * plain.ratio)
+    assert scaled.interval().low == pytest.approx(factor * plain.interval().low, rel=1e-6)
+
+
+def test_equivalence_is_an_interval_within_the_margin() -> None:
+    for median in (96, 97, 98, 100, 103, 104):
+        found = bootstrap(around(median), around(100))
+        inside = found.interval(0.9).low > 1 / 1.05 and found.interval(0.9).high < 1.05
+        assert (found.equivalence_p(0.05) < 0.05) == inside
+
+
+def test_equal_readings_are_known_to_the_last_digit_only() -> None:
+    found = bootstrap([94.1] * 10, [94.1] * 10, resolution=0.1)
+    interval = found.interval()
+    assert found.ratio == 1
+    assert interval.low <= 1 <= interval.high
+    assert found.equivalence_p(0.05) < 0.05
+    assert found.equivalence_p(0.0001) > 0.05
+
+
+def test_an_interval_without_a_bound_is_none_and_said() -> None:
+    uneven = [0.000001] * 9 + [1e6]
+    row = compared(("env1", "xen", uneven), ("env1", "kvm", around(100)))[0]
+    assert row.ratio and row.p is not None
+    assert (row.ratio_low, row.ratio_high) == (None, None)
+    assert "values too uneven for an interval" in row.note
+
+
+def test_large_samples_need_no_large_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).normal(100, 3, 500)
+    whole = bootstrap(values, values + 1)
+    monkeypatch.setattr("hvcost.statistics.intervals.CHUNK_VALUES", 5000)
+    parts = bootstrap(values, values + 1)
+    assert parts.interval().low == pytest.approx(whole.interval().low, rel=1e-3)
+
+
+# --- differences ---------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=9), st.lists(st.integers(1, 9), min_size=1, max_size=9)
+)
+def test_cliffs_delta_counts_pairs(one: list[int], other: list[int]) -> None:
+    pairs = list(itertools.product(one, other))
+    counted = (sum(a > b for a, b in pairs) - sum(a < b for a, b in pairs)) / len(pairs)
+    found = difference(np.array(one, dtype=float), np.array(other, dtype=float))
+    assert found.cliffs_delta == pytest.approx(counted)
+    assert 0 <= found.p <= 1
+
+
+def test_ten_values_above_ten_others_are_as_rare_as_can_be() -> None:
+    found = difference(np.arange(10.0, 20), np.arange(10.0))
+    assert found.p == pytest.approx(2 / 184756)
+    assert found.cliffs_delta == 1
+
+
+def test_nothing_differs_where_all_is_the_same() -> None:
+    assert difference(np.ones(10), np.ones(10)).p == 1
+
+
+def test_holm_of_his_own_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_keeps_the_order_and_never_falls_below(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(p <= c <= 1 for p, c in zip(p_values, corrected, strict=True))
+    order = sorted(range(len(p_values)), key=lambda n: p_values[n])
+    assert [corrected[n] for n in order] == sorted(corrected)
+
+
+# --- diagnostics ---------------------------------------------------------------------------------
+
+
+def test_drift_is_seen() -> None:
+    found = diagnose(sample([30, 31, 33, 36, 40, 44, 47, 50, 52, 60]))
+    assert found.drift_tau == pytest.approx(1)
+    assert found.drift_p is not None and found.drift_p < 0.001
+    assert found.lag1_autocorrelation is not None and found.lag1_autocorrelation > 0.5
+
+
+def test_alternation_is_negative_autocorrelation() -> None:
+    lag1 = diagnose(sample([40, 42] * 5)).lag1_autocorrelation
+    assert lag1 == pytest.approx(-0.9)
+
+
+def test_outlier_is_flagged_by_name_and_kept() -> None:
+    values = [40.0, 40.1, 39.9, 40.2, 39.8, 40.0, 40.1, 12.0, 39.9, 40.0]
+    (row,) = cells([sample(values)], LINKS, 1)
+    assert row.outliers == "1/8"
+    assert row.mean_bps == pytest.approx(np.mean(values) * 1e6)
+    assert row.mean_without_outliers_bps == pytest.approx(40e6)
+    assert row.min_bps == 12e6
+
+
+def test_the_tools_last_digit_makes_no_outlier() -> None:
+    assert not diagnose(sample([94.1] * 9 + [94.2])).outliers
+
+
+@pytest.mark.parametrize("values", [[], [40], [40, 41], [40] * 10])
+def test_what_cannot_be_diagnosed_is_left_open(values: list[float]) -> None:
+    found = diagnose(sample(values))
+    assert (found.drift_p, found.shapiro_p, found.lag1_autocorrelation, found.outliers) == (
+        None,
+        None,
+        None,
+        (),
+    )
+
+
+# --- statistics.csv ------------------------------------------------------------------------------
+
+
+def test_cells_are_beside_bare_metal_of_their_own_environment() -> None:
+    records = [
+        *raw_records({"bare-metal": 567e6, "kvm": 184e6}),
+        *raw_records({"bare-metal": 98e6, "kvm": 40e6}, environment="env2"),
+    ]
+    found = {(row.environment, row.system): row for row in cells(samples_of(records), LINKS, 2010)}
+    kvm, bare = found["env1", "kvm"], found["env1", "bare-metal"]
+    assert kvm.ratio and kvm.mean_bps and bare.mean_bps
+    assert kvm.ratio == pytest.approx(kvm.mean_bps / bare.mean_bps)
+    assert kvm.ratio_low and kvm.ratio_high and kvm.ratio_low < kvm.ratio < kvm.ratio_high
+    assert (bare.ratio, bare.ratio_low) == (1, None)
+    assert [row.at_limit for row in found.values()] == [False, False, True, False]
+    assert found["env2", "kvm"].ratio == pytest.approx(0.41, abs=0.01)
+
+
+def test_too_few_values_have_no_interval_and_a_reason() -> None:
+    records = raw_records({"bare-metal": 567e6, "kvm": 184e6}, repetitions=5)
+    bare, kvm = cells(samples_of(records), LINKS, 2010)
+    for row in (bare, kvm):
+        assert row.median_bps and row.median_low_bps is None and row.ratio_low is None
+        assert "5 repetitions with a value, an interval needs 6" in row.note
+    assert kvm.ratio
+
+
+def test_boots_are_counted_for_intervals_not_their_repetitions() -> None:
+    records = raw_records({"bare-metal": 567e6, "kvm": 184e6}, boots=3, repetitions=10)
+    _, kvm = cells(samples_of(records), LINKS, 2010)
+    assert (kvm.level, kvm.values, kvm.ratio_low) == ("boot", 3, None)
+    assert "3 boots with a value, an interval needs 6" in kvm.note
+    assert kvm.within_boots_sd_bps and kvm.between_boots_sd_bps
+
+
+def test_a_system_that_always_failed_is_a_row_without_numbers() -> None:
+    records = [
+        *raw_records({"bare-metal": 567e6}),
+        *(failed_record(repetition=n, system="xen") for n in range(1, 11)),
+    ]
+    xen = cells(samples_of(records), LINKS, 2010)[1]
+    assert (xen.planned, xen.ok, xen.failed) == (10, 0, 10)
+    assert (xen.mean_bps, xen.median_bps, xen.ratio, xen.at_limit) == (None, None, None, False)
+    assert "0 repetitions with a value" in xen.note
+
+
+def test_no_bare_metal_is_no_ratio_and_said() -> None:
+    (kvm,) = cells(samples_of(raw_records({"kvm": 184e6})), LINKS, 2010)
+    assert kvm.ratio is None
+    assert kvm.median_low_bps
+    assert kvm.note == "bare metal was not measured in env1"
+
+
+def test_link_limit_is_that_of_full_packets() -> None:
+    assert tcp_limit_bps(1000, 1500) == pytest.approx(941.48e6, rel=1e-4)
+    assert tcp_limit_bps(100, 9000) == pytest.approx(99.0e6, rel=1e-3)
+
+
+# --- comparisons.csv -----------------------------------------------------------------------------
+
+
+def compared(*cells: tuple[str, str, Sequence[float]], question: Question = QUESTION) -> list[PairComparison]:
+    """Comparisons of cells given as environment, system and values in Mbit/s."""
+    made = [
+        sample(values, environment=environment, system=system, hypervisor=system)
+        for environment, system, values in cells
+    ]
+    return comparisons(made, question)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        (around(200), around(100), rows.DIFFERENT),
+        (around(100), around(100.1), rows.EQUIVALENT),
+        (around(103), around(100, spread=0.001), rows.WITHIN_MARGIN),
+        (around(100, spread=0.05), around(103, spread=0.05), rows.INCONCLUSIVE),
+        (around(200, 5), around(100), rows.TOO_FEW),
+        ([], around(100), rows.TOO_FEW),
+    ],
+)
+def test_verdict_of_a_pair(a: list[float], b: list[float], verdict: str) -> None:
+    (row,) = compared(("env1", "xen", a), ("env1", "kvm", b))
+    assert row.verdict == verdict
+    if verdict == rows.TOO_FEW:
+        assert row.p is None and "an interval needs 6" in row.note
+
+
+def test_two_systems_at_the_limit_are_never_called_equal() -> None:
+    (row,) = compared(
+        ("env2", "bare-metal", around(94.0, spread=0.0001)), ("env2", "xen", around(93.9, spread=0.0001))
+    )
+    assert row.at_limit_a and row.at_limit_b
+    assert row.verdict == rows.NOT_BY_THIS_LINK
+
+
+def test_what_the_link_held_back_differs_by_this_or_more() -> None:
+    (row,) = compared(("env2", "bare-metal", around(94.0, spread=0.0001)), ("env2", "qemu", around(18)))
+    assert row.verdict == rows.DIFFERENT
+    assert "the link held bare-metal back: they differ by this or more" in row.note
+
+
+def test_near_what_the_link_held_back_is_not_distinguishable() -> None:
+    (row,) = compared(
+        ("env2", "bare-metal", around(90.2, spread=0.0001)), ("env2", "xen", around(89.3, spread=0.0001))
+    )
+    assert (row.at_limit_a, row.at_limit_b) == (True, False)
+    assert row.verdict == rows.NOT_BY_THIS_LINK
+
+
+def test_a_slower_link_does_not_make_a_slower_system() -> None:
+    (row,) = compared(
+        ("env1", "bare-metal", around(567)), ("env2", "bare-metal", around(94.0, spread=0.0001))
+    )
+    assert row.verdict == rows.NOT_BY_THIS_LINK
+
+
+def test_pairs_are_within_environments_and_then_between_them() -> None:
+    pairs = compared(
+        *((environment, system, around(50)) for environment in ("env1", "env2") for system in ("xen", "kvm"))
+    )
+    assert [
+        (row.family, row.environment_a, row.system_a, row.environment_b, row.system_b) for row in pairs
+    ] == [
+        ("within env1, tcp", "env1", "xen", "env1", "kvm"),
+        ("within env2, tcp", "env2", "xen", "env2", "kvm"),
+        ("between environments, tcp", "env1", "xen", "env2", "xen"),
+        ("between environments, tcp", "env1", "kvm", "env2", "kvm"),
+    ]
+
+
+def test_p_values_are_corrected_within_their_family() -> None:
+    pairs = compared(*(("env1", system, around(100 + n, spread=0.004)) for n, system in enumerate(SYSTEMS)))
+    p_values = [row.p for row in pairs if row.p is not None]
+    assert len(p_values) == 10
+    assert [row.p_holm for row in pairs] == pytest.approx(holm(p_values))
+
+
+def test_one_system_under_two_names_is_recognised() -> None:
+    definitions = {"kvm": {"hypervisor": "kvm"}, "xen": {"hypervisor": "kvm"}}
+    question = replace(QUESTION, definitions=definitions)
+    (row,) = compared(("env1", "kvm", around(100)), ("env1", "xen", around(100.1)), question=question)
+    assert row.same
+    assert row.verdict == rows.EQUIVALENT
+
+
+# --- claims.csv ----------------------------------------------------------------------------------
+
+CLOSE = Claim("C3", "Xen is close to the real system", ("xen",), "bare-metal", ("env1",), (), 0.9, 1.11)
+
+
+def judged(claim: Claim, *cells: tuple[str, str, Sequence[float]]) -> list[ClaimVerdict]:
+    made = [
+        sample(values, environment=environment, system=system, hypervisor=system)
+        for environment, system, values in cells
+    ]
+    return verdicts([claim], made, LINKS, 2010)
+
+
+@pytest.mark.parametrize(
+    ("xen", "verdict"),
+    [
+        (around(500), rows.SUPPORTED),
+        (around(300), rows.REFUTED),
+        (around(450, spread=0.03), rows.INCONCLUSIVE),
+        (around(500, 5), rows.INCONCLUSIVE),
+        ([], rows.INCONCLUSIVE),
+    ],
+)
+def test_verdict_on_a_claim(xen: list[float], verdict: str) -> None:
+    (row,) = judged(CLOSE, ("env1", "bare-metal", around(505)), ("env1", "xen", xen))
+    assert (row.verdict, row.claim_verdict) == (verdict, verdict)
+    assert (row.ratio_low is None) == (len(xen) < MIN_VALUES)
+
+
+def test_a_claim_without_a_bound() -> None:
+    faster = replace(CLOSE, at_least=1.5, at_most=None, against="qemu")
+    (row,) = judged(faster, ("env1", "xen", around(400)), ("env1", "qemu", around(40)))
+    assert row.verdict == rows.SUPPORTED
+
+
+def test_the_link_does_not_support_a_claim_of_equality() -> None:
+    fast = replace(CLOSE, environments=("env2",))
+    near_limit = around(94, spread=0.0001)
+    (row,) = judged(fast, ("env2", "bare-metal", near_limit), ("env2", "xen", near_limit))
+    assert (row.bound, row.verdict) == ("both", rows.INCONCLUSIVE)
+    (row,) = judged(fast, ("env2", "bare-metal", near_limit), ("env2", "xen", around(88, spread=0.0001)))
+    assert (row.bound, row.verdict) == ("low", rows.INCONCLUSIVE)
+    (row,) = judged(fast, ("env2", "bare-metal", near_limit), ("env2", "xen", around(40)))
+    assert (row.bound, row.verdict) == ("low", rows.REFUTED)
+
+
+def test_a_claim_is_as_good_as_its_worst_comparison() -> None:
+    both = replace(CLOSE, systems=("xen", "kvm"))
+    bare = ("env1", "bare-metal", around(500))
+    found = judged(both, bare, ("env1", "xen", around(500)), ("env1", "kvm", around(184)))
+    assert [row.verdict for row in found] == [rows.SUPPORTED, rows.REFUTED]
+    assert {row.claim_verdict for row in found} == {rows.REFUTED}
+
+
+def test_a_claim_between_environments_compares_each_system_with_itself() -> None:
+    claim = Claim("C6", "QEMU differs a little", ("qemu",), None, (), ("env1", "env2"), 1.02, 1.25)
+    (row,) = judged(claim, ("env1", "qemu", around(44)), ("env2", "qemu", around(40)))
+    assert (row.environment_a, row.environment_b, row.verdict) == ("env1", "env2", rows.SUPPORTED)
+
+
+def test_what_was_not_measured_is_inconclusive_and_named() -> None:
+    (row,) = judged(CLOSE, ("env1", "bare-metal", around(500)))
+    assert (row.verdict, row.note) == (rows.INCONCLUSIVE, "xen in env1 was not measured")
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
+    every = samples_of(
+        [*raw_records({"bare-metal": 567e6, "xen": 416e6}), *raw_records({"xen": 90e6}, environment="env2")]
+    )
+    path = tmp_path / "table.csv"
+    rows.write(CellStatistics, cells(every, LINKS, 1), path)
+    assert rows.as_csv(CellStatistics, rows.read(CellStatistics, path)) == path.read_text()
+    rows.write(PairComparison, comparisons(every, QUESTION), path)
+    assert rows.as_csv(PairComparison, rows.read(PairComparison, path)) == path.read_text()
+    rows.write(ClaimVerdict, verdicts([CLOSE], every, LINKS, 1), path)
+    assert rows.as_csv(ClaimVerdict, rows.read(ClaimVerdict, path)) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("mean_bps,", "", "columns differ: mean_bps"),
+        (",kvm,kvm,", ",kvm,", "line 2: .* fields instead of"),
+        (",no,", ",maybe,", "line 2: `at_limit` 'maybe' is not `yes` or `no`"),
+        (",10,10,0,", ",ten,10,0,", "line 2: `planned` 'ten' is not a number"),
+        (",10,10,0,", ",,10,0,", "line 2: `planned` '' is not a number"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    path = tmp_path / "statistics.csv"
+    text = rows.as_csv(CellStatistics, [cell_statistics()])
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ParseError, match=complaint):
+        rows.read(CellStatistics, path)
+
+
+# --- error rates ---------------------------------------------------------------------------------
+
+TRIALS = 150
+
+
+def promises_kept(rates: simulation.ErrorRates) -> list[bool]:
+    """Whether the rates are what is promised, as far as so few trials can tell: off once in ten thousand."""
+    error = 3.9 * float(np.sqrt(0.05 * 0.95 / TRIALS))
+    covered = (rates.median_covered, rates.ratio_covered)
+    alarms = (rates.false_alarms, rates.any_false_alarm, rates.false_equivalence)
+    return [share > 0.95 - error for share in covered] + [share < 0.05 + error for share in alarms]
+
+
+@pytest.mark.parametrize("scenario", simulation.SCENARIOS, ids=lambda scenario: scenario.name)
+def test_error_rates_under_known_truth(scenario: simulation.Scenario) -> None:
+    rates = simulation.error_rates(scenario, TRIALS, seed=1)
+    assert all(promises_kept(rates)) != scenario.name.startswith("BROKEN")
+
+
+def test_power_falls_with_the_spread() -> None:
+    low, high = (simulation.power(spread, TRIALS, seed=1) for spread in (0.01, 0.1))
+    assert low.difference_found > 0.95 and low.equivalence_found > 0.95
+    assert high.difference_found < 0.5 and high.equivalence_found < 0.05
+
+
+def test_the_interval_can_be_recomputed_as_the_documentation_says(tmp_path: Path) -> None:
+    records = raw_records({"bare-metal": 567e6, "kvm": 184e6})
+    frame = tables.from_records(records)
+    tables.write_csv(frame, tmp_path / "results/env1/measurements.csv")
+    kvm = cells(samples(frame), LINKS, 2010)[1]
+    text = (Path(__file__).parents[1] / "docs/statistics.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == [f"{value:.6g}" for value in (kvm.ratio, kvm.ratio_low, kvm.ratio_high)]
