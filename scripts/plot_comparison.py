@@ -1,9 +1,11 @@
-"""Draw the means per system across environments.
+"""Draw what all environments are compared by: means, ratios to bare metal, medians side by side.
 
     python scripts/plot_comparison.py --environments '[{"environment": "env1", …}, …]' \\
+        --statistics results/env1/statistics.csv results/env2/statistics.csv \\
         --output results/figures results/env1/measurements.csv results/env2/measurements.csv
 
-Outputs, each as .svg and .png in the folder: means-WORKLOAD for every workload.
+Outputs, each as .svg and .png in the folder, for every workload: means-WORKLOAD, ratios-WORKLOAD and,
+if there are several environments, environments-WORKLOAD.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from pathlib import Path
 
 from hvcost import figures, program, tables
 from hvcost.errors import ConfigError, ParseError
-from hvcost.figures import means, style
+from hvcost.figures import environments as side_by_side
+from hvcost.figures import means, ratios, style
+from hvcost.statistics import rows
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +35,37 @@ def main() -> int:
         metavar="JSON",
         help="list of what plot_environment.py gets as --environment",
     )
+    parser.add_argument(
+        "--statistics",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="CSV",
+        help="statistics.csv of the environments",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("measurements", type=Path, nargs="+", metavar="CSV")
     parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
     arguments = parser.parse_args()
 
     def work() -> None:
-        plot(arguments.environments, arguments.measurements, arguments.output)
+        plot(arguments.environments, arguments.measurements, arguments.statistics, arguments.output)
 
     return program.run(work, arguments.log)
 
 
-def plot(environments_json: str, measurements: list[Path], output: Path) -> None:
+def plot(environments_json: str, measurements: list[Path], statistics: list[Path], output: Path) -> None:
     """Draw all figures, then put them in the folder in place of older ones."""
     data = figures.parsed_json(environments_json, "--environments")
     if not isinstance(data, list) or not data:
         raise ConfigError("--environments: expected a list of environments")
     environments = [figures.environment(item) for item in data]
     points = tables.repetitions(tables.concatenate(measurements))
+    cells = [cell for path in statistics for cell in rows.read(rows.CellStatistics, path)]
     known = {environment.id for environment in environments}
-    for environment in sorted({point.environment for point in points} - known):
-        raise ParseError(f"measurements of {environment}, which is not in --environments")
+    for name, table in (("measurements", points), ("statistics", cells)):
+        for environment in sorted({row.environment for row in table} - known):
+            raise ParseError(f"{name} of {environment}, which is not in --environments")
     workloads = figures.workloads_shown(environments, points)
     if not workloads:
         log.warning("no repetitions, so nothing is drawn")
@@ -59,7 +73,10 @@ def plot(environments_json: str, measurements: list[Path], output: Path) -> None
     with style.house_style():
         for workload in workloads:
             files |= style.rendered(means.draw(environments, points, workload))
-    figures.replace_files(output, ("means-*",), files)
+            files |= style.rendered(ratios.draw(environments, cells, workload))
+            if len(environments) > 1:
+                files |= style.rendered(side_by_side.draw(environments, cells, workload))
+    figures.replace_files(output, ("means-*", "ratios-*", "environments-*"), files)
     log.info("%s: %d files", output, len(files))
 
 

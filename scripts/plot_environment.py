@@ -1,11 +1,11 @@
-"""Draw the figures of one environment: topology, repetitions, repetitions with bare metal.
+"""Draw the figures of one environment: topology, repetitions, the same with bare metal, order of runs.
 
     python scripts/plot_environment.py --environment '{"environment": "env1", …}' \\
         --measurements results/env1/measurements.csv --host results/env1/host.json \\
         --output results/env1/figures
 
 Outputs, each as .svg and .png in the folder: topology, and for every workload
-repetitions-WORKLOAD and repetitions-with-bare-metal-WORKLOAD.
+repetitions-WORKLOAD, repetitions-with-bare-metal-WORKLOAD and order-WORKLOAD.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hvcost import figures, program, tables
 from hvcost.errors import ParseError
-from hvcost.figures import repetitions, style, topology
+from hvcost.figures import order, repetitions, style, topology
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def plot(environment_json: str, measurements: Path, host: Path, output: Path) ->
                 files |= style.rendered(
                     repetitions.draw(environment, points, workload, with_bare_metal=with_bare_metal)
                 )
-    figures.replace_files(output, ("topology", "repetitions-*"), files)
+            files |= style.rendered(order.draw(environment, points, workload))
+    figures.replace_files(output, ("topology", "repetitions-*", "order-*"), files)
     log.info("%s: %d files", output, len(files))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-from hvcost import record
+from hvcost import record, tables
 from hvcost.record import Command, End, Order, Record
+from hvcost.statistics import cells, comparisons, rows, samples
+from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
 
 RULER = "-" * 60
 
@@ -185,6 +189,50 @@ def environment_config(
     }
 
 
+def cell_statistics(**changes: Any) -> CellStatistics:
+    """KVM at a fifth of bare metal, ten repetitions of one boot; `changes` replace its fields."""
+    changes.setdefault("hypervisor", hypervisor_of(changes.get("system", "kvm")))
+    made = CellStatistics(
+        environment="env1",
+        system="kvm",
+        hypervisor="kvm",
+        workload="tcp",
+        planned=10,
+        ok=10,
+        failed=0,
+        boots=1,
+        level="repetition",
+        values=10,
+        mean_bps=184e6,
+        standard_deviation_bps=4e6,
+        coefficient_of_variation=0.0217,
+        median_bps=185e6,
+        median_low_bps=180e6,
+        median_high_bps=188e6,
+        median_confidence=0.978516,
+        min_bps=178e6,
+        max_bps=190e6,
+        resolution_bps=1e6,
+        within_boots_sd_bps=4e6,
+        between_boots_sd_bps=None,
+        ratio=0.204,
+        ratio_low=0.199,
+        ratio_high=0.209,
+        limit_bps=941.482e6,
+        limit_share=0.1965,
+        at_limit=False,
+        drift_tau=-0.11,
+        drift_p=0.73,
+        lag1_autocorrelation=0.08,
+        shapiro_w=0.95,
+        shapiro_p=0.67,
+        outliers="",
+        mean_without_outliers_bps=184e6,
+        note="",
+    )
+    return replace(made, **changes)
+
+
 def write_raw(records: list[Record], folder: Path) -> list[Path]:
     """Write records to files as a session does."""
     paths = []
@@ -200,3 +248,67 @@ def write_raw(records: list[Record], folder: Path) -> list[Path]:
         record.write(each, path)
         paths.append(path)
     return paths
+
+
+def figure_svg(title: str, description: str) -> str:
+    """A figure of the usual size with nothing in it but what the page reads of it."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="504pt" height="324pt" viewBox="0 0 504 324">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+        '<rect width="504" height="324" fill="#d9d9d9"/></svg>\n'
+    )
+
+
+def write_results(
+    records: Collection[Record],
+    folder: Path,
+    *,
+    environments: Sequence[Mapping[str, Any]],
+    claims: Sequence[ClaimVerdict] = (),
+    same: Collection[frozenset[str]] = (),
+) -> None:
+    """A folder of results as the workflow leaves it. `same`: pairs of systems that are one and the same."""
+    definitions = {record.system: record.system for record in records}
+    for first, second in map(sorted, same):
+        definitions[second] = first
+    seed = 2010
+    links = {each["environment"]: each["link"] for each in environments}
+    workloads = list(dict.fromkeys(each.workload for each in records)) or ["tcp"]
+    write_raw(list(records), folder)
+    found = samples.samples(tables.from_records(records), definitions)
+    for each in environments:
+        name = each["environment"]
+        own = [record for record in records if record.environment == name]
+        tables.write_csv(tables.from_records(own), folder / name / "measurements.csv")
+        of_place = [sample for sample in found if sample.environment == name]
+        rows.write(CellStatistics, cells.cells(of_place, links, seed), folder / name / "statistics.csv")
+        (folder / name / "host.json").write_text(json.dumps(HOST | {"environment": name}), encoding="utf-8")
+        figures = [f"{kind}-{workload}" for kind in ("repetitions", "order") for workload in workloads]
+        for stem in ["topology", *figures]:
+            write_figure(folder / name / "figures" / f"{stem}.svg")
+    for kind in ("means", "ratios"):
+        for workload in workloads:
+            write_figure(folder / "figures" / f"{kind}-{workload}.svg")
+    question = comparisons.Question(links, definitions, margin=0.05, seed=seed)
+    rows.write(PairComparison, comparisons.comparisons(found, question), folder / "comparisons.csv")
+    rows.write(ClaimVerdict, claims, folder / "claims.csv")
+    experiment = {
+        "format": 1,
+        "seed": seed,
+        "boots": max((record.boot for record in records), default=1),
+        "repetitions": max((record.repetition for record in records), default=1),
+        "workloads": {name: {"tool": "iperf", "duration_s": 10, "streams": 1} for name in workloads},
+        "guest": {"cpus": 1, "memory_mib": 128, "disk_gib": 10},
+        "systems": {name: {"hypervisor": hypervisor_of(name), "options": {}} for name in definitions},
+        "environments": list(environments),
+        "analysis": {"equivalence_margin": 0.05},
+        "claims": [],
+    }
+    (folder / "experiment.json").write_text(json.dumps(experiment), encoding="utf-8")
+
+
+def write_figure(path: Path) -> None:
+    """A figure that says which file it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = figure_svg(f"{path.stem} of {path.parent.parent.name}", f"what {path.stem} shows")
+    path.write_text(text, encoding="utf-8")

@@ -9,7 +9,8 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,25 @@ import plot_environment
 import pytest
 from hvcost import figures, tables
 from hvcost.errors import ConfigError, HvcostError
-from hvcost.figures import Environment, Picture, means, repetitions, style, topology
+from hvcost.figures import (
+    Environment,
+    Picture,
+    environments,
+    means,
+    order,
+    ratios,
+    repetitions,
+    style,
+    topology,
+)
+from hvcost.statistics import rows
+from hvcost.statistics.rows import CellStatistics
 from hvcost.tables import Repetition
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 SCRIPTS = Path(tables.__file__).parent.parent
 DEFAULT = {"bare-metal": 900e6, "qemu": 2e6, "kvm": 200e6}
@@ -384,6 +397,378 @@ def test_an_incomplete_environment_is_refused(key: str) -> None:
         figures.environment(config)
 
 
+# Order of runs
+
+
+def runs(
+    throughputs: Mapping[str, float],
+    sessions: Sequence[tuple[str, int]],
+    repetitions: int = 3,
+    **options: Any,
+) -> tuple[Repetition, ...]:
+    """Repetitions whose sessions were run in this order."""
+    boots = max(boot for _system, boot in sessions)
+    records = factories.raw_records(throughputs, boots=boots, repetitions=repetitions, **options)
+    placed = []
+    for record in records:
+        number = sessions.index((record.system, record.boot))
+        placed.append(
+            replace(
+                record,
+                order=replace(record.order, session=number + 1, run=record.repetition),
+                started_at=f"2026-11-23T{number // 60:02d}:{number % 60:02d}:{record.repetition:02d}+00:00",
+            )
+        )
+    return tables.repetitions(tables.from_records(placed))
+
+
+def panel(picture: Picture, system: str) -> Axes:
+    """The plot under a system's name."""
+    (heading,) = [text for text in texts(picture.figure) if text.get_text() == system]
+    top = heading.get_window_extent().y0
+    below = [axes for axes in picture.figure.axes if axes.get_window_extent().y1 <= top]
+    return max(below, key=lambda axes: axes.get_window_extent().y1)
+
+
+def places(line: Line2D) -> list[float]:
+    return [float(x) for x in np.asarray(line.get_xdata())]
+
+
+def points_of(axes: Axes) -> list[tuple[float, float]]:
+    """What is drawn with a marker that is not a cross."""
+    return [
+        point
+        for line in axes.get_lines()
+        if line.get_marker() not in ("None", "none", "", "x", "|")
+        for point in zip(places(line), heights(line), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_order_of_runs_is_readable(case: str) -> None:
+    environment, points = data(case)
+    picture = order.draw(environment, points, "tcp")
+    assert_readable(picture)
+    assert len(picture.figure.axes) == len(CASES[case][0])
+    crosses = [
+        x
+        for axes in picture.figure.axes
+        for line in axes.get_lines()
+        if line.get_marker() == "x"
+        for x in places(line)
+    ]
+    shown = [y for axes in picture.figure.axes for _x, y in points_of(axes) if not math.isnan(y)]
+    assert len(crosses) == sum(point.throughput_bps is None for point in points)
+    assert len(shown) == len(points) - len(crosses)
+    assert ("Cross: a failed repetition" in said(picture)) == bool(crosses)
+
+
+def test_runs_are_placed_in_the_order_in_which_they_were_made() -> None:
+    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 2), ("qemu", 1), ("qemu", 2), ("kvm", 1)])
+    picture = order.draw(environment, tuple(reversed(points)), "tcp")
+    assert picture.name == "order-tcp"
+    assert [x for x, _y in points_of(panel(picture, "kvm"))] == [1, 2, 3, 10, 11, 12]
+    assert [x for x, _y in points_of(panel(picture, "qemu"))] == [4, 5, 6, 7, 8, 9]
+    # Measured again, later: the number in the plan is that of another plan.
+    again = [replace(p, started_at="2026-12-24") if (p.system, p.boot) == ("kvm", 2) else p for p in points]
+    picture = order.draw(environment, again, "tcp")
+    assert [x for x, _y in points_of(panel(picture, "kvm"))] == [7, 8, 9, 10, 11, 12]
+
+
+def test_each_system_deviates_from_its_own_median() -> None:
+    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)], 5, failed={("kvm", 2)})
+    picture = order.draw(environment, points, "tcp")
+    assert "no drift" in said(picture)
+    for system in ("qemu", "kvm"):
+        axes = panel(picture, system)
+        values = [p.throughput_bps for p in points if p.system == system]
+        median = float(np.median([value for value in values if value is not None]))
+        expected = [math.nan if value is None else 100 * (value / median - 1) for value in values]
+        assert [y for _x, y in points_of(axes)] == pytest.approx(expected, nan_ok=True)
+        low, high = axes.get_ylim()
+        assert all(low < y < high for y in expected if not math.isnan(y))
+    assert "4 of 5 succeeded" in said(picture)
+
+
+def test_what_iperf_cannot_tell_apart_is_not_blown_up() -> None:
+    environment = figures.environment(factories.environment_config("kvm"))
+    points = [replace(p, throughput_bps=94.0e6) for p in runs({"kvm": 94e6}, [("kvm", 1)])]
+    low, high = order.draw(environment, points, "tcp").figure.axes[0].get_ylim()
+    assert low <= -1
+    assert high >= 1
+
+
+@pytest.mark.parametrize(("repetitions", "bands"), [(3, 80), (1, 0)])
+def test_forty_boots(repetitions: int, bands: int) -> None:
+    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    sessions = [(system, boot) for boot in range(1, 41) for system in ("kvm", "qemu")]
+    picture = order.draw(
+        environment, runs({"qemu": 2e6, "kvm": 2e8}, sessions, repetitions, failed={("kvm", 3)}), "tcp"
+    )
+    assert_readable(picture)
+    assert sum(len(axes.patches) for axes in picture.figure.axes) == bands
+    assert ("Grey bands: sessions" in said(picture)) == bool(bands)
+    assert ("Each point is a boot" in said(picture)) != bool(bands)
+
+
+def test_an_order_of_nothing_is_said() -> None:
+    for systems in ((), ("kvm", "qemu")):
+        environment = figures.environment(factories.environment_config(*systems))
+        picture = order.draw(environment, [], "tcp")
+        assert "There are no measurements." in said(picture)
+        assert_readable(picture)
+
+
+# Ratios to bare metal, and environments side by side
+
+
+def bare_metal(**changes: Any) -> CellStatistics:
+    return factories.cell_statistics(
+        **{"system": "bare-metal", "ratio": 1.0, "ratio_low": None, "ratio_high": None}
+        | {"median_bps": 900e6, "median_low_bps": 890e6, "median_high_bps": 905e6}
+        | changes
+    )
+
+
+NOTHING: dict[str, Any] = {
+    **{"ok": 0, "failed": 10, "values": 0},
+    **dict.fromkeys(("mean_bps", "median_bps", "median_low_bps", "median_high_bps", "median_confidence")),
+    **dict.fromkeys(("ratio", "ratio_low", "ratio_high")),
+    "note": "kvm in env1: 0 repetitions with a value, an interval needs 3",
+}
+NO_INTERVAL: dict[str, Any] = {
+    **dict.fromkeys(("median_low_bps", "median_high_bps", "median_confidence", "ratio_low", "ratio_high")),
+    "note": "kvm in env1: 1 repetition with a value, an interval needs 3",
+}
+LONG = [f"kvm-with-a-name-that-is-much-longer-than-others-{number}" for number in range(10)]
+cell = factories.cell_statistics
+
+CELLS: dict[str, list[CellStatistics]] = {
+    "normal": [bare_metal(), cell(), cell(system="xen", ratio=0.99, ratio_low=0.98, ratio_high=1.01)],
+    "one system": [cell()],
+    "only bare metal": [bare_metal()],
+    "ten systems with long names": [
+        bare_metal(),
+        *(cell(system=name, ratio=0.004 * 2**place) for place, name in enumerate(LONG)),
+        *(cell(system=name, environment="env2", median_bps=94e6, at_limit=True) for name in LONG),
+    ],
+    "nothing": [],
+    "all failed": [bare_metal(**NOTHING), cell(**NOTHING), cell(environment="env2", **NOTHING)],
+    "no interval": [bare_metal(**NO_INTERVAL), cell(**NO_INTERVAL)],
+    "no baseline": [cell(ratio=None, ratio_low=None, ratio_high=None, note="bare metal was not measured")],
+    "bare metal at the limit": [bare_metal(at_limit=True), cell()],
+    "bare metal at the limit, no interval": [bare_metal(at_limit=True), cell(**NO_INTERVAL)],
+    "system at the limit": [bare_metal(), cell(at_limit=True)],
+    "both at the limit": [bare_metal(at_limit=True), cell(at_limit=True)],
+    "bare metal twice": [
+        bare_metal(),
+        cell(system="bare-metal-again", hypervisor="bare-metal", ratio=1.0, ratio_low=0.99, ratio_high=1.01),
+    ],
+    "median of zero": [cell(median_bps=0.0, median_low_bps=0.0, median_high_bps=0.0)],
+    "interval from zero": [bare_metal(), cell(median_low_bps=0.0, ratio_low=0.0)],
+    "faster than bare metal": [bare_metal(), cell(ratio=30.0, ratio_low=20.0, ratio_high=40.0)],
+}
+
+
+def two_environments(cells: Sequence[CellStatistics]) -> list[Environment]:
+    systems = sorted({cell.system for cell in cells if cell.environment == "env1"})
+    return [
+        figures.environment(factories.environment_config(*systems)),
+        figures.environment(factories.environment_config(*systems, id="env2", rate_mbit=100)),
+    ]
+
+
+@cache
+def compared(case: str) -> tuple[Picture, Picture]:
+    known = two_environments(CELLS[case])
+    return ratios.draw(known, CELLS[case], "tcp"), environments.draw(known, CELLS[case], "tcp")
+
+
+def arrows(picture: Picture) -> list[float]:
+    """Where open arrows point to: negative is to the left."""
+    return [
+        text.xyann[0]
+        for axes in picture.figure.axes
+        for text in axes.texts
+        if isinstance(text, Annotation) and text.arrow_patch is not None
+    ]
+
+
+@pytest.mark.parametrize("case", CELLS)
+def test_comparisons_are_readable(case: str) -> None:
+    for picture in compared(case):
+        assert_readable(picture)
+        assert set(style.rendered(picture)) == {f"{picture.name}.svg", f"{picture.name}.png"}
+        (axes,) = picture.figure.axes
+        low, high = axes.get_xlim()
+        assert all(low < x < high for x, _y in points_of(axes))
+
+
+def test_a_ratio_is_a_point_with_its_interval_and_both_as_text() -> None:
+    picture, _other = compared("normal")
+    assert picture.name == "ratios-tcp"
+    assert "0.204 [0.199, 0.209]" in said(picture)
+    assert "0.99 [0.98, 1.01]" in said(picture)
+    (axes,) = picture.figure.axes
+    assert sorted(x for x, _y in points_of(axes)) == [0.204, 0.99, 1.0]
+    whiskers = [places(line) for line in axes.get_lines() if line.get_marker() == "|"]
+    assert sorted(whiskers) == [[0.199, 0.209], [0.98, 1.01]]
+    assert [1.0, 1.0] in [places(line) for line in axes.get_lines()]
+    assert arrows(picture) == []
+    assert "at the link's limit" not in said(picture)
+    assert "env2" in said(picture)
+    assert "no measurements" in said(picture)
+
+
+def test_the_ratios_axis_is_logarithmic_only_for_what_would_lie_together() -> None:
+    assert compared("normal")[0].figure.axes[0].get_xscale() == "linear"
+    assert compared("normal")[0].figure.axes[0].get_xlim()[0] == 0
+    assert compared("ten systems with long names")[0].figure.axes[0].get_xscale() == "log"
+    assert compared("faster than bare metal")[0].figure.axes[0].get_xscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("case", "text", "side"),
+    [
+        ("bare metal at the limit", "at most 0.", -1),
+        ("bare metal at the limit, no interval", "at most 0.20, no interval: kvm in env1:", -1),
+        ("system at the limit", "at least 0.", 1),
+    ],
+)
+def test_a_limit_of_the_link_makes_a_ratio_a_bound(case: str, text: str, side: int) -> None:
+    picture, _other = compared(case)
+    assert text in said(picture).replace("\n", " ")
+    assert [math.copysign(1, x) for x in arrows(picture)] == [side]
+    assert ("“At most”" in said(picture)) == (side < 0)
+    assert ("“At least”" in said(picture)) == (side > 0)
+
+
+def test_what_the_link_hides_on_both_sides_is_hollow() -> None:
+    picture, _other = compared("both at the limit")
+    assert rows.NOT_BY_THIS_LINK in said(picture)
+    assert "Hollow grey point" in said(picture)
+    assert arrows(picture) == []
+    (axes,) = picture.figure.axes
+    assert not [line for line in axes.get_lines() if line.get_marker() == "|"]
+    assert [line.get_markerfacecolor() for line in axes.get_lines() if places(line) == [0.204]] == ["white"]
+
+
+def test_a_missing_ratio_is_its_note_and_a_missing_interval_is_said() -> None:
+    picture, _other = compared("no baseline")
+    assert "bare metal was not measured" in said(picture)
+    assert points_of(picture.figure.axes[0]) == []
+    picture, _other = compared("no interval")
+    assert "0.20, no interval: kvm in env1: 1 repetition" in said(picture).replace("\n", " ")
+    assert len(points_of(picture.figure.axes[0])) == 2
+    for picture in compared("nothing"):
+        assert picture.description == "env1: no systems. env2: no systems."
+
+
+def test_one_of_two_bare_metals_has_a_ratio_to_the_other() -> None:
+    picture, _other = compared("bare metal twice")
+    assert "1.00 [0.99, 1.01]" in said(picture)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.327, 0.311, 0.348, "0.33 [0.31, 0.35]"),
+        (0.9871, 0.9852, 0.9893, "0.987 [0.985, 0.989]"),
+        (0.00422, 0.00407, 0.00441, "0.0042 [0.0041, 0.0044]"),
+        (2.4, 1.1, 3.9, "2.40 [1.10, 3.90]"),
+        (0.5, 0.5, 0.5, "0.50 [0.50, 0.50]"),
+        (0.0, 0.0, 0.0, "0.00 [0.00, 0.00]"),
+    ],
+)
+def test_ratios_have_the_digits_that_their_interval_needs(
+    value: float, low: float, high: float, text: str
+) -> None:
+    cells = [bare_metal(), cell(ratio=value, ratio_low=low, ratio_high=high)]
+    assert text in said(ratios.draw(two_environments(cells)[:1], cells, "tcp"))
+
+
+def test_environments_stand_side_by_side_on_one_axis() -> None:
+    cells = [
+        bare_metal(),
+        bare_metal(
+            environment="env2",
+            median_bps=94e6,
+            median_low_bps=93.9e6,
+            median_high_bps=94.1e6,
+            median_confidence=0.993,
+            at_limit=True,
+        ),
+        cell(),
+        cell(environment="env2", median_bps=86.9e6, median_low_bps=85e6, median_high_bps=88e6),
+    ]
+    known = two_environments(cells)
+    picture = environments.draw(known, cells, "tcp")
+    assert picture.name == "environments-tcp"
+    (axes,) = picture.figure.axes
+    assert axes.get_xscale() == "log"
+    assert [x for x, _y in points_of(axes)] == pytest.approx([900, 94, 185, 86.9])
+    assert "94 [93.9, 94.1], at the limit" in said(picture)
+    assert "185 [180, 188]" in said(picture)
+    assert "97.9 to 99.3 % confidence" in said(picture).replace("\n", " ")
+    for environment in known:
+        assert f"{environment.id}: TCP limit {style.rate_text(environment.tcp_limit_bps)}" in said(picture)
+        limit = environment.tcp_limit_bps / 1e6
+        assert [line for line in axes.get_lines() if places(line) == pytest.approx([limit, limit])]
+    looks = {
+        environment: {line.get_marker() for line in axes.get_lines() if places(line) in values}
+        for environment, values in (("env1", ([900.0], [185.0])), ("env2", ([94.0], [86.9])))
+    }
+    assert [len(markers) for markers in looks.values()] == [1, 1]
+    assert looks["env1"] != looks["env2"]
+
+
+def test_environments_with_the_same_link_share_its_line() -> None:
+    known = [figures.environment(factories.environment_config("kvm", id=id)) for id in ("env1", "env2")]
+    picture = environments.draw(known, CELLS["one system"], "tcp")
+    assert "env1, env2: TCP limit 941 Mbit/s" in said(picture)
+
+
+def test_limits_at_the_left_edge_and_close_to_each_other_are_readable() -> None:
+    ids = (*LONG[:2], "env1")
+    known = [
+        figures.environment(factories.environment_config("kvm", id=id, rate_mbit=rate))
+        for id, rate in zip(ids, (1, 1000, 1010), strict=True)
+    ]
+    picture = environments.draw(known, [cell(environment=LONG[0], median_bps=0.9e6)], "tcp")
+    assert_readable(picture)
+
+
+def test_what_has_no_median_is_said() -> None:
+    assert "none of 10 repetitions succeeded" in said(compared("all failed")[1])
+    assert "median 0" in said(compared("median of zero")[1])
+    assert "185, no interval" in said(compared("no interval")[1])
+    assert "no systems" in said(compared("nothing")[1])
+
+
+def test_comparisons_are_of_the_workload_alone() -> None:
+    cells = [cell(workload="tcp-short")]
+    known = two_environments(cells)
+    for picture in (ratios.draw(known, cells, "tcp"), environments.draw(known, cells, "tcp")):
+        assert points_of(picture.figure.axes[0]) == []
+        assert "no measurements" in said(picture)
+
+
+def test_comparisons_call_emulated_machines_so_and_show_what_they_are_given() -> None:
+    config = factories.environment_config("kvm", connection="ssh")
+    config["description"] = "costs $5 or $6 & <b>" + " and much more besides" * 12
+    known = [figures.environment(config), figures.environment(factories.environment_config("kvm", id="env2"))]
+    for picture in (
+        ratios.draw(known, CELLS["normal"], "tcp"),
+        environments.draw(known, CELLS["normal"], "tcp"),
+        order.draw(known[0], runs({"kvm": 2e8}, [("kvm", 1)]), "tcp"),
+    ):
+        assert_readable(picture)
+        assert "costs $5 or $6 & <b>" in said(picture)
+    assert "(env2: emulated machines)" in ratios.draw(known, CELLS["normal"], "tcp").title
+
+
 # The programs
 
 
@@ -419,6 +804,17 @@ def write_inputs(folder: Path, environment: str, systems: Sequence[str]) -> tupl
     return measurements, host
 
 
+def write_statistics(folder: Path, environment: str) -> Path:
+    cells = [
+        make(environment=environment, workload=workload)
+        for workload in ("tcp", "tcp-short")
+        for make in (bare_metal, cell)
+    ]
+    path = folder / f"{environment}-statistics.csv"
+    rows.write(CellStatistics, cells, path)
+    return path
+
+
 def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
     measurements, host = write_inputs(tmp_path, "env1", list(DEFAULT))
     rc = tmp_path / "matplotlibrc"
@@ -433,7 +829,8 @@ def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
     ):
         output = tmp_path / f"figures{number}"
         output.mkdir()
-        (output / "repetitions-gone.svg").write_text("of a workload that is no more")
+        for stem in ("repetitions", "order"):
+            (output / f"{stem}-gone.svg").write_text("of a workload that is no more")
         (output / "mine.png").write_text("not ours")
         done = run(
             "plot_environment.py",
@@ -452,34 +849,39 @@ def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
     assert built[0] == built[1]
     stems = ["topology"]
     for workload in ("tcp", "tcp-short"):
-        stems += [f"repetitions-{workload}", f"repetitions-with-bare-metal-{workload}"]
+        stems += [f"repetitions-{workload}", f"repetitions-with-bare-metal-{workload}", f"order-{workload}"]
     assert set(built[0]) == {f"{s}.{x}" for s in stems for x in ("svg", "png")} | {"mine.png"}
 
 
-def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path) -> None:
-    tables_made = [write_inputs(tmp_path, environment, list(DEFAULT))[0] for environment in ("env1", "env2")]
-    config = json.dumps(
-        [
-            factories.environment_config(*DEFAULT),
-            factories.environment_config(*DEFAULT, id="env2", rate_mbit=100),
-        ]
-    )
+@pytest.mark.parametrize("ids", [("env1", "env2"), ("env1",)])
+def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[str, ...]) -> None:
+    measurements = [write_inputs(tmp_path, environment, list(DEFAULT))[0] for environment in ids]
+    statistics = [write_statistics(tmp_path, environment) for environment in ids]
+    config = json.dumps([factories.environment_config(*DEFAULT, id=environment) for environment in ids])
     built = []
     for seed in ("1", "2"):
         output = tmp_path / "deep" / f"figures{seed}"
+        output.mkdir(parents=True)
+        for stem in ("means", "ratios", "environments"):
+            (output / f"{stem}-gone.svg").write_text("of a workload that is no more")
         done = run(
             "plot_comparison.py",
             "--environments",
             config,
+            "--statistics",
+            *statistics,
             "--output",
             output,
-            *tables_made,
+            *measurements,
             PYTHONHASHSEED=seed,
         )
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
         built.append(digests(output))
     assert built[0] == built[1]
-    assert set(built[0]) == {f"means-{w}.{x}" for w in ("tcp", "tcp-short") for x in ("svg", "png")}
+    stems = ["means", "ratios", *(["environments"] if len(ids) > 1 else [])]
+    assert set(built[0]) == {
+        f"{stem}-{w}.{x}" for stem in stems for w in ("tcp", "tcp-short") for x in ("svg", "png")
+    }
 
 
 @pytest.mark.parametrize(
@@ -519,8 +921,23 @@ def test_programs_refuse_in_one_line(tmp_path: Path) -> None:
         output,
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    other = json.dumps([factories.environment_config("kvm", id="env2")])
-    done = run("plot_comparison.py", "--environments", other, "--output", output, measurements)
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "measurements of env1, which is not in --environments" in done.stderr
+    statistics = write_statistics(tmp_path, "env1")
+    for known, table, complaint in (
+        ("env2", statistics, "measurements of env1, which is not in --environments"),
+        ("env1", write_statistics(tmp_path, "env2"), "statistics of env2, which is not in --environments"),
+        ("env1", measurements, "not a table of CellStatistics"),
+    ):
+        config = json.dumps([factories.environment_config("kvm", id=known)])
+        done = run(
+            "plot_comparison.py",
+            "--environments",
+            config,
+            "--statistics",
+            table,
+            "--output",
+            output,
+            measurements,
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert complaint in done.stderr
     assert not output.exists()

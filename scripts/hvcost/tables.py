@@ -75,6 +75,9 @@ class Repetition:
     boot: int
     workload: str
     repetition: int
+    session_order: int
+    run_order: int
+    started_at: str
     throughput_bps: float | None
     reason: str
 
@@ -133,6 +136,9 @@ def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
             boot=int(row["boot"]),
             workload=str(row["workload"]),
             repetition=int(row["repetition"]),
+            session_order=int(row["session_order"]),
+            run_order=int(row["run_order"]),
+            started_at=str(row["started_at"]),
             throughput_bps=float(row["value"]) if row["status"] == "ok" else None,
             reason=str(row["reason"]),
         )

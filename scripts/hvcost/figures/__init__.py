@@ -1,4 +1,4 @@
-"""The study's figures, each a pure function of the configuration, the host's facts and the table.
+"""The figures, each a pure function of the configuration, the host's facts and the tables.
 
 A figure module has `draw(...) -> Picture`; `style.rendered` makes a picture's files. Both are
 called within `style.house_style()`.
@@ -18,6 +18,7 @@ from hvcost.link import tcp_limit_bps
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hvcost.statistics.rows import CellStatistics
     from hvcost.tables import Repetition
 
 BASELINE = "bare-metal"
@@ -114,9 +115,48 @@ def environment(data: object) -> Environment:
     )
 
 
-def systems_shown(environments: Sequence[Environment], repetitions: Sequence[Repetition]) -> dict[str, str]:
+def emulated_note(environments: Sequence[Environment]) -> str:
+    """What the title of a figure of these environments ends with if some of them are emulated."""
+    emulated = [environment.id for environment in environments if environment.emulated]
+    if not emulated:
+        return ""
+    if len(emulated) == len(environments):
+        return " (emulated machines)"
+    return f" ({', '.join(emulated)}: emulated machines)"
+
+
+def environment_notes(environments: Sequence[Environment]) -> list[str]:
+    """What the environments' names stand for, and what must be known before their numbers are used."""
+    caveats = dict.fromkeys(environment.caveat for environment in environments)
+    return [
+        *(f"{environment.title}." for environment in environments),
+        *(caveat for caveat in caveats if caveat),
+    ]
+
+
+def limit_note(environments: Sequence[Environment]) -> str:
+    """How the TCP limit comes from the link's rate."""
+    mtus = sorted({int(environment.link["mtu"]) for environment in environments})
+    return (
+        "TCP limit: link rate × (MTU − 52) / (MTU + 38), with MTU "
+        f"{' or '.join(map(str, mtus))}. 52 bytes of each packet are IPv4 and TCP headers with "
+        "timestamps, 38 bytes are Ethernet's framing around it."
+    )
+
+
+def alike_links(environments: Sequence[Environment]) -> list[list[Environment]]:
+    """Environments by their links, in the order of the first of each."""
+    links: dict[tuple[float, float], list[Environment]] = {}
+    for environment in environments:
+        links.setdefault((environment.link_bps, environment.tcp_limit_bps), []).append(environment)
+    return list(links.values())
+
+
+def systems_shown(
+    environments: Sequence[Environment], measurements: Sequence[Repetition | CellStatistics]
+) -> dict[str, str]:
     """Systems and their hypervisors: in the configuration's order, then those only measured."""
-    measured = {point.system: point.hypervisor for point in repetitions}
+    measured = {each.system: each.hypervisor for each in measurements}
     shown: dict[str, str] = {}
     for environment in environments:
         shown |= environment.hypervisors

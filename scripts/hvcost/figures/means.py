@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hvcost.figures import Environment, Picture, style, systems_shown
-from hvcost.figures.repetitions import limit_note, spoken
+from hvcost.figures import (
+    Environment,
+    Picture,
+    alike_links,
+    emulated_note,
+    environment_notes,
+    limit_note,
+    style,
+    systems_shown,
+)
+from hvcost.figures.repetitions import spoken
 
 if TYPE_CHECKING:
     from hvcost.tables import Repetition
@@ -76,7 +85,7 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
     left_in = EDGE_IN + max(0.7, *(style.text_width(row, style.SMALL_PT) + 0.1 for row in rows))
     beside_in = max((style.text_width(level.text, style.SMALL_PT) for level in levels), default=0.0)
     text_in = left_in + plot_width_in + 0.2 + beside_in - EDGE_IN
-    title = f"Mean throughput per system and environment{_emulated_note(environments)}"
+    title = f"Mean throughput per system and environment{emulated_note(environments)}"
     header = [
         style.Paragraph.fit(
             title,
@@ -92,7 +101,8 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
         ),
     ]
     footer = [
-        style.Paragraph.fit(text, text_in, style.SMALL_PT, style.MUTED) for text in _notes(environments)
+        style.Paragraph.fit(text, text_in, style.SMALL_PT, style.MUTED)
+        for text in (*environment_notes(environments), limit_note(environments))
     ]
     id_lines = max(len(_id_lines(environment)) for environment in environments)
     table_in = ROW_IN * (id_lines + len(rows)) + 0.12
@@ -168,34 +178,14 @@ def _columns(
 
 def _levels(environments: Sequence[Environment]) -> list[style.Level]:
     """Lines of the links; environments with the same link share them."""
-    links: dict[tuple[float, float], list[Environment]] = {}
-    for environment in environments:
-        links.setdefault((environment.link_bps, environment.tcp_limit_bps), []).append(environment)
+    links = alike_links(environments)
     return [
         level
-        for alike in links.values()
+        for alike in links
         for level in style.link_levels(
             alike[0],
             f"{', '.join(environment.id for environment in alike)}: " if len(links) > 1 else "",
         )
-    ]
-
-
-def _emulated_note(environments: Sequence[Environment]) -> str:
-    emulated = [environment.id for environment in environments if environment.emulated]
-    if not emulated:
-        return ""
-    if len(emulated) == len(environments):
-        return " (emulated machines)"
-    return f" ({', '.join(emulated)}: emulated machines)"
-
-
-def _notes(environments: Sequence[Environment]) -> list[str]:
-    caveats = dict.fromkeys(environment.caveat for environment in environments)
-    return [
-        *(f"{environment.title}." for environment in environments),
-        *(caveat for caveat in caveats if caveat),
-        limit_note(environments),
     ]
 
 
@@ -220,13 +210,9 @@ def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: styl
         [x for x, _y in drawn],
         [y for _x, y in drawn],
         linestyle="none",
-        marker=own.marker,
-        markersize=5.0 if len(drawn) <= 30 else 3.5,
-        markerfacecolor=own.face,
-        markeredgecolor="white" if own.filled else own.colour,
-        markeredgewidth=0.5 if own.filled else 1.0,
         zorder=4,
         clip_on=False,
+        **own.point(5.0 if len(drawn) <= 30 else 3.5),
     )
     if mean is not None:
         axes.plot(
@@ -240,14 +226,10 @@ def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: styl
     axes.plot(
         failed,
         [0.0] * len(failed),
-        linestyle="none",
-        marker="x",
-        markersize=5,
-        markeredgewidth=1.5,
         color=own.colour,
         transform=axes.get_xaxis_transform(),
         zorder=5,
-        clip_on=False,
+        **style.CROSS,
     )
 
 

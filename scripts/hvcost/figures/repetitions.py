@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hvcost.figures import BASELINE, Environment, Picture, style, systems_shown
+from hvcost.figures import BASELINE, Environment, Picture, limit_note, style, systems_shown
 
 if TYPE_CHECKING:
     from hvcost.tables import Repetition
@@ -98,16 +98,6 @@ def draw(
         title=f"{environment.title}; {workload}, repetitions of {what}",
         description=_description(environment, series),
         figure=figure,
-    )
-
-
-def limit_note(environments: Sequence[Environment]) -> str:
-    """How the TCP limit comes from the link's rate."""
-    mtus = sorted({int(environment.link["mtu"]) for environment in environments})
-    return (
-        "TCP limit: link rate × (MTU − 52) / (MTU + 38), with MTU "
-        f"{' or '.join(map(str, mtus))}. 52 bytes of each packet are IPv4 and TCP headers with "
-        "timestamps, 38 bytes are Ethernet's framing around it."
     )
 
 
@@ -252,13 +242,9 @@ def _draw_points(
                 y,
                 color=own.light,
                 linewidth=0.9,
-                marker=own.marker,
-                markersize=size,
-                markerfacecolor=own.face,
-                markeredgecolor="white" if own.filled else own.colour,
-                markeredgewidth=0.5 if own.filled else 1.2,
                 zorder=3,
                 clip_on=False,
+                **own.point(size),
             )
 
 
@@ -285,12 +271,8 @@ def _draw_failures(
         axes.plot(
             [columns.x(point.boot, point.repetition) for point in failed],
             [row] * len(failed),
-            linestyle="none",
-            marker="x",
-            markersize=5,
-            markeredgewidth=1.5,
             color=styles[name].colour,
-            clip_on=False,
+            **style.CROSS,
         )
         middle = box.y1 * height - (row + 0.5) * STRIP_ROW_IN
         style.write_line(

@@ -92,6 +92,26 @@ class SystemStyle:
         red, green, blue = to_rgb(self.colour)
         return to_hex((0.5 + red / 2, 0.5 + green / 2, 0.5 + blue / 2))
 
+    def point(self, size: float) -> dict[str, Any]:
+        """Marker of this size, as Axes.plot takes it; a thin edge keeps close points apart."""
+        return {
+            "marker": self.marker,
+            "markersize": size,
+            "markerfacecolor": self.face,
+            "markeredgecolor": "white" if self.filled else self.colour,
+            "markeredgewidth": 0.5 if self.filled else 1.0,
+        }
+
+
+CROSS: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "x",
+    "markersize": 5,
+    "markeredgewidth": 1.5,
+    "clip_on": False,
+}
+"""A failed repetition, as Axes.plot takes it."""
+
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _KNOWN = {
@@ -276,6 +296,11 @@ class Paragraph:
         """Height in inches."""
         return len(self.lines) * line_height(self.size_pt)
 
+    @property
+    def width(self) -> float:
+        """Width of the longest line in inches."""
+        return max((text_width(line, self.size_pt, self.weight) for line in self.lines), default=0.0)
+
     def write(self, figure: Figure, x: float, top: float, align: str = "left") -> float:
         """Write the lines below `top` (inches); returns where the paragraph ends."""
         y = top
@@ -416,7 +441,7 @@ def rate_axis(axes: Axes, values_bps: Sequence[float], limits_bps: Sequence[floa
     axes.yaxis.set_minor_locator(NullLocator())
     if 0 < bottom < top / LOG_FROM_RATIO:
         low, high = bottom * 0.8, top * 1.25
-        ticks = _log_ticks(low, high)
+        ticks = log_ticks(low, high)
         axes.set_yscale("log")
         axes.set_ylim(low, high)
         axes.yaxis.set_major_locator(FixedLocator(ticks))
@@ -430,7 +455,8 @@ def rate_axis(axes: Axes, values_bps: Sequence[float], limits_bps: Sequence[floa
     return unit
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic axis, few enough to be labelled."""
     every = [mantissa * 10.0**exponent for exponent in range(-9, 10) for mantissa in (1, 2, 5)]
     ticks = [tick for tick in every if low <= tick <= high]
     return ticks if len(ticks) <= 13 else [tick for tick in ticks if f"{tick:e}"[0] == "1"]

@@ -1,0 +1,200 @@
+"""Every repetition in the order in which they were run: whether anything drifted meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hvcost.figures import Environment, Picture, style, systems_shown
+from hvcost.figures.repetitions import spoken
+
+if TYPE_CHECKING:
+    from hvcost.tables import Repetition
+
+EDGE_IN = 0.12
+LEFT_IN = 0.75
+RIGHT_IN = 0.25
+PLOT_WIDTHS_IN = (6.2, 9.0)
+RUN_IN = 0.06
+PANEL_IN = 0.75
+HEADING_IN = 0.27
+BELOW_PLOT_IN = 0.52
+BANDS = ("#f4f4f4", "#eaeaea")
+# What iperf's three digits cannot tell apart is not blown up to fill a panel.
+MIN_DEVIATION_PERCENT = 1.0
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One system: its repetitions, each with its place among all runs of the environment."""
+
+    system: str
+    look: style.SystemStyle
+    runs: tuple[tuple[int, Repetition], ...]
+
+    @property
+    def median_bps(self) -> float | None:
+        values = [run.throughput_bps for _place, run in self.runs if run.throughput_bps is not None]
+        return median(values) if values else None
+
+    @property
+    def failed(self) -> list[int]:
+        return [place for place, run in self.runs if run.throughput_bps is None]
+
+    @property
+    def sessions(self) -> Iterator[list[tuple[int, Repetition]]]:
+        for _boot, runs in groupby(self.runs, key=lambda placed: placed[1].boot):
+            yield list(runs)
+
+    @property
+    def says(self) -> str:
+        if not self.runs:
+            return "no measurements"
+        count = f"{len(self.runs) - len(self.failed)} of {len(self.runs)} succeeded"
+        if self.median_bps is None:
+            return count
+        return f"deviation from its median of {style.rate_text(self.median_bps)}; {count}"
+
+
+def draw(environment: Environment, repetitions: Sequence[Repetition], workload: str) -> Picture:
+    """A panel for each system, in all of which a place from left to right is the same time."""
+    points = [p for p in repetitions if p.environment == environment.id and p.workload == workload]
+    placed = list(enumerate(_as_run(points), start=1))
+    panels = [
+        _Panel(name, style.system_style(name, kind), tuple(p for p in placed if p[1].system == name))
+        for name, kind in systems_shown([environment], points).items()
+    ]
+    plot_in = min(max(PLOT_WIDTHS_IN[0], len(placed) * RUN_IN), PLOT_WIDTHS_IN[1])
+    heading_in = max(
+        (
+            0.2
+            + style.text_width(panel.system, style.TEXT_PT, "bold")
+            + 0.1
+            + style.text_width(panel.says, style.SMALL_PT)
+            for panel in panels
+        ),
+        default=0.0,
+    )
+    width = LEFT_IN + max(plot_in, heading_in) + RIGHT_IN
+    text_in = width - 2 * EDGE_IN
+    header = [
+        style.Paragraph.fit(f"Order of runs, {environment.title}", text_in, style.TITLE_PT, weight="bold"),
+        style.Paragraph.fit(
+            f"Workload {workload}: throughput of every run, in the order in which the runs were made; each "
+            "panel has a scale of its own. Points that stay around the line, with no trend: no drift. "
+            f"{environment.caveat}",
+            text_in,
+            colour=style.MUTED,
+        ),
+    ]
+    boots = {(point.system, point.boot) for point in points}
+    several_boots = len({boot for _system, boot in boots}) > 1
+    with_bands = several_boots and len(boots) < len(points)
+    notes = [
+        "" if points else "There are no measurements.",
+        "Grey bands: sessions, each a boot of the system." if with_bands else "",
+        "Each point is a boot of the system." if several_boots and not with_bands else "",
+        "Cross: a failed repetition, which has no value." if any(panel.failed for panel in panels) else "",
+    ]
+    footer = [style.Paragraph.fit(note, text_in, style.SMALL_PT, style.MUTED) for note in notes]
+    bottom = EDGE_IN + style.paragraphs_height(footer) + BELOW_PLOT_IN
+    pitch = PANEL_IN + HEADING_IN
+    height = bottom + pitch * len(panels) + style.paragraphs_height(header) + EDGE_IN
+
+    figure = Figure(figsize=(width, height))
+    style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+    for row, panel in enumerate(reversed(panels)):
+        lowest = bottom + pitch * row
+        axes = style.add_axes(figure, LEFT_IN, lowest, plot_in, PANEL_IN)
+        last = max(len(placed), 1)
+        margin = 0.6 + 0.01 * last
+        axes.set_xlim(1 - margin, last + margin)
+        ticks = MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True).tick_values(1, last)
+        axes.set_xticks([tick for tick in ticks if 1 <= tick <= last])
+        if row:
+            axes.tick_params(axis="x", labelbottom=False, length=0)
+        else:
+            axes.set_xlabel("place of the run among those of this workload in this environment")
+        _write_heading(figure, lowest + PANEL_IN + 0.08, panel)
+        _draw_panel(axes, panel, with_bands)
+    return Picture(
+        name=f"order-{workload}",
+        title=f"{environment.title}; {workload}, runs in their order",
+        description=" ".join(
+            [spoken(panel.system, [run for _place, run in panel.runs]) for panel in panels]
+            + [environment.caveat]
+        ).strip(),
+        figure=figure,
+    )
+
+
+def _as_run(points: Sequence[Repetition]) -> list[Repetition]:
+    """Runs in their order: sessions by their start, since one that is measured again keeps its number."""
+    starts: dict[tuple[str, int], tuple[str, int]] = {}
+    for point in points:
+        session, start = (point.system, point.boot), (point.started_at, point.session_order)
+        starts[session] = min(starts.get(session, start), start)
+    return sorted(
+        points,
+        key=lambda p: (starts[p.system, p.boot], p.system, p.boot, p.run_order, p.repetition),
+    )
+
+
+def _write_heading(figure: Figure, y: float, panel: _Panel) -> None:
+    style.draw_mark(figure, LEFT_IN + 0.05, y + 0.045, panel.look)
+    style.write_line(figure, LEFT_IN + 0.2, y, panel.system, weight="bold")
+    beside = LEFT_IN + 0.2 + style.text_width(panel.system, style.TEXT_PT, "bold") + 0.1
+    style.write_line(figure, beside, y, panel.says, style.SMALL_PT, colour=style.MUTED)
+
+
+def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
+    middle = panel.median_bps
+    reach = MIN_DEVIATION_PERCENT
+    for number, runs in enumerate(panel.sessions):
+        places = [place for place, _run in runs]
+        if with_bands:
+            colour = BANDS[number % len(BANDS)]
+            axes.axvspan(places[0] - 0.5, places[-1] + 0.5, color=colour, linewidth=0, zorder=0)
+        if middle:
+            deviations = [
+                math.nan if run.throughput_bps is None else 100 * (run.throughput_bps / middle - 1)
+                for _place, run in runs
+            ]
+            reach = max([reach, *(abs(each) for each in deviations if not math.isnan(each))])
+            # A gap in the line, not a line across it, where a repetition failed.
+            axes.plot(
+                places,
+                deviations,
+                color=panel.look.light,
+                linewidth=0.9,
+                zorder=3,
+                **panel.look.point(4.5 if len(panel.runs) <= 60 else 3.6),
+            )
+    axes.plot(
+        panel.failed,
+        [0.0] * len(panel.failed),
+        color=panel.look.colour,
+        transform=axes.get_xaxis_transform(),
+        zorder=5,
+        **style.CROSS,
+    )
+    if not middle:
+        axes.set_yticks([])
+        return
+    axes.axhline(0, color=style.LINK, linewidth=0.8, zorder=2)
+    axes.set_ylim(-1.2 * reach, 1.2 * reach)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], symmetric=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: _percent(value)))
+
+
+def _percent(value: float) -> str:
+    return f"{value:+g} %".replace("-", "−") if value else "0 %"

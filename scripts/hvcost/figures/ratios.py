@@ -1,0 +1,126 @@
+"""What each system has left of bare metal's throughput, with the interval of that ratio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hvcost.figures import (
+    BASELINE,
+    Environment,
+    Picture,
+    emulated_note,
+    environment_notes,
+    forest,
+    style,
+    systems_shown,
+)
+from hvcost.statistics.rows import NOT_BY_THIS_LINK, CellStatistics
+
+VAGUE = style.SystemStyle(style.LINK, "o", filled=False)
+BOUNDS = {
+    -1: "“At most”, arrow to the left: bare metal is at the link's limit and may be faster than was seen, "
+    "so the true ratio may be lower.",
+    1: "“At least”, arrow to the right: the system is at the link's limit and may be faster than was seen, "
+    "so the true ratio may be higher.",
+}
+VAGUE_NOTE = (
+    "Hollow grey point: bare metal and the system are both at the link's limit, which was measured then "
+    "and not their difference."
+)
+MAX_DECIMALS = 5
+
+
+def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], workload: str) -> Picture:
+    """A row for each system in each environment; a reference line where bare metal is."""
+    groups = [_group(environment, cells, workload) for environment in environments]
+    rows = [row for group in groups for row in group.rows]
+    title = f"Throughput as a ratio to bare metal{emulated_note(environments)}"
+    bounds = [text for side, text in BOUNDS.items() if any(row.open_side == side for row in rows)]
+    if any(row.numbers == NOT_BY_THIS_LINK for row in rows):
+        bounds.append(VAGUE_NOTE)
+    figure = forest.draw(
+        forest.Words(
+            title,
+            f"Workload {workload}: mean throughput of a system, divided by that of bare metal in the same "
+            "environment. Bar: 95 % interval of the ratio. Solid line: 1, as fast as bare metal.",
+            "ratio [95 % interval]",
+            (*bounds, *environment_notes(environments)),
+        ),
+        groups,
+        _scale(rows),
+        [forest.Line(1.0)],
+    )
+    return Picture(
+        name=f"ratios-{workload}",
+        title=f"{title}; {workload}",
+        description=" ".join(
+            forest.spoken(row, row.label, group.title) for group in groups for row in group.rows
+        ),
+        figure=figure,
+    )
+
+
+def _group(environment: Environment, cells: Sequence[CellStatistics], workload: str) -> forest.Group:
+    own = {c.system: c for c in cells if c.environment == environment.id and c.workload == workload}
+    systems = systems_shown([environment], list(own.values()))
+    baseline = _baseline(list(own.values()))
+    rows = [
+        _row(own[name], style.system_style(name, kind), baseline)
+        if name in own
+        else forest.Row(name, style.system_style(name, kind), instead="no measurements")
+        for name, kind in systems.items()
+    ]
+    return forest.Group(environment.id, tuple(rows) or (forest.Row("", VAGUE, instead="no systems"),))
+
+
+def _baseline(cells: Sequence[CellStatistics]) -> CellStatistics | None:
+    """What the ratios are to. Bare metal may be there under two names: then one has an interval."""
+    candidates = [cell for cell in cells if cell.hypervisor == BASELINE]
+    return min(candidates, key=lambda cell: cell.ratio_low is not None, default=None)
+
+
+def _row(cell: CellStatistics, look: style.SystemStyle, baseline: CellStatistics | None) -> forest.Row:
+    if cell.ratio is None:
+        return forest.Row(cell.system, look, instead=cell.note or "no ratio")
+    row = forest.Row(cell.system, look, cell.ratio)
+    if cell is baseline:
+        return replace(row, numbers="1, at the link's limit" if cell.at_limit else "1")
+    held_back = baseline is not None and baseline.at_limit
+    if held_back and cell.at_limit:
+        return replace(row, look=VAGUE, numbers=NOT_BY_THIS_LINK)
+    side, bound = (-1, "at most ") if held_back else (1, "at least ") if cell.at_limit else (0, "")
+    if cell.ratio_low is None or cell.ratio_high is None:
+        numbers = f"{bound}{_text(cell.ratio, cell.ratio / 10)}, no interval"
+        if cell.note:
+            numbers += f": {cell.note}"
+        return replace(row, numbers=numbers, open_side=side)
+    finest = (cell.ratio_high - cell.ratio_low) / 2 or cell.ratio / 10
+    ratio, low, high = (_text(value, finest) for value in (cell.ratio, cell.ratio_low, cell.ratio_high))
+    return replace(
+        row,
+        interval=(cell.ratio_low, cell.ratio_high),
+        numbers=f"{bound}{ratio} [{low}, {high}]",
+        open_side=side,
+    )
+
+
+def _text(value: float, finest: float) -> str:
+    """A ratio with the decimals that a difference of `finest` needs, so that no interval looks empty."""
+    needed = math.ceil(-math.log10(finest)) if finest > 0 else 2
+    return f"{value:.{min(max(needed, 2), MAX_DECIMALS)}f}"
+
+
+def _scale(rows: Sequence[forest.Row]) -> forest.Scale:
+    """From zero, unless the lowest ratios would lie on each other there; with room for open sides."""
+    shown = [1.0]
+    for row in rows:
+        shown += [value for value in (row.value, *(row.interval or ())) if value is not None]
+    low, high = min(shown), max(shown)
+    label = "ratio to bare metal"
+    room = forest.ARROW_SHARE
+    if 0 < low < high / style.LOG_FROM_RATIO:
+        margin = (high / low) ** (room / (1 - 2 * room))
+        return forest.Scale(label, low / margin, high * margin, logarithmic=True)
+    return forest.Scale(label, 0.0, high / (1 - room), logarithmic=False)
