@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hvcost import config
+from hvcost import config, description
 from hvcost.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +34,7 @@ MINIMAL: dict[str, Any] = {
     },
 }
 REMOVE = object()
+CLAIM = {"text": "KVM is fast", "systems": ["kvm"], "against": "bare-metal", "ratio": {"at_least": 0.5}}
 
 
 def experiment(content: Any) -> config.Experiment:
@@ -62,10 +63,10 @@ def complaint(content: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config", "quick", "local"])
+@pytest.mark.parametrize("name", ["config", "quick", "local", "aa"])
 def test_configurations_of_the_project(name: str) -> None:
     result = config.read(ROOT / f"config/{name}.yaml", SCHEMA)
-    assert "bare-metal" in result.systems
+    assert ("bare-metal" in result.systems) == (name != "aa")
 
 
 def test_default_experiment_is_the_protocol_of_the_study() -> None:
@@ -79,9 +80,16 @@ def test_default_experiment_is_the_protocol_of_the_study() -> None:
     assert rates == {"env1": 1000, "env2": 100}
 
 
+def test_default_experiment_puts_the_claims_of_the_study_to_the_test() -> None:
+    result = config.read(ROOT / "config/config.yaml", SCHEMA)
+    assert [claim.name for claim in result.claims] == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    compared = {claim.name: len(list(claim.pairs())) for claim in result.claims}
+    assert compared == {"C1": 2, "C2": 4, "C3": 4, "C4": 2, "C5": 3, "C6": 1}
+
+
 def test_no_two_configurations_share_an_environment() -> None:
     names: list[str] = []
-    for file in ("config", "quick", "local"):
+    for file in ("config", "quick", "local", "aa"):
         names += yaml.safe_load((ROOT / f"config/{file}.yaml").read_text())["environments"]
     assert len(names) == len(set(names))
 
@@ -125,6 +133,35 @@ def test_session_spec_holds_what_matters_and_no_more() -> None:
     assert other.session_spec("lab", "bare-metal", 1) == spec
     assert result.session_spec("env1", "kvm", 1)["guest"] == result.guest
     assert json.loads(config.as_json(spec)) == spec
+
+
+def test_description_is_read_as_it_was_written(tmp_path: Path) -> None:
+    made = config.read(ROOT / "config/config.yaml", SCHEMA)
+    file = tmp_path / "experiment.json"
+    file.write_text(description.as_text(made.description()))
+    read = description.load(file)
+    assert read.claims == made.claims
+    assert read.equivalence_margin == made.equivalence_margin
+    assert [place.id for place in read.environments] == list(made.environments)
+    assert read.links["env2"]["rate_mbit"] == 100
+    assert list(read.systems) == list(made.systems)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "seed": 1}'])
+def test_a_description_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "experiment.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="not an experiment's description"):
+        description.load(file)
+
+
+def test_claim_is_tested_wherever_its_systems_are() -> None:
+    content = changed("claims/fast", CLAIM)
+    assert experiment(content).claims[0].environments == ("env1", "lab")
+    content["environments"]["lab"]["systems"] = ["kvm"]
+    assert experiment(content).claims[0].environments == ("env1",)
+    content["environments"]["env1"]["systems"] = ["kvm"]
+    assert "claims.fast: in no environment are all its systems measured" in complaint(content)
 
 
 def test_preparation_spec_names_hypervisors_and_no_description() -> None:
@@ -259,6 +296,45 @@ MISTAKES = [
         "eth1",
         "environments.env1.client.interface: 'eth1' is not allowed with a host whose connection i",
     ),
+]
+
+MISTAKES += [
+    (
+        "analysis/equivalence_margin",
+        0,
+        "analysis.equivalence_margin: 0 is not allowed; allowed: a number, above 0",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"against": None},
+        "claims.fast: allowed: either `against` with a system, or `between`",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"between": ["env1", "lab"]},
+        "claims.fast: allowed: either `against` with a system, or `between`",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"against": "xen", "environments": ["env1"]},
+        "claims.fast: 'xen' in 'env1' is not measured",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"environments": ["env9"]},
+        "claims.fast: 'kvm' in 'env9' is not measured; allowed: in env1",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"ratio": {"at_least": 2, "at_most": 1}},
+        "claims.fast.ratio.at_least: 2 is not allowed; allowed: at most 1",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"ratio": {}},
+        "claims.fast.ratio: {} is not allowed; allowed: a mapping with at least one",
+    ),
+    ("claims/a claim", CLAIM, "claims: the name: 'a claim' is not allowed; allowed: a text: letters, digits"),
 ]
 
 

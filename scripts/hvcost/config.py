@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped]
 
+from hvcost.description import Claim
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
 
@@ -32,6 +35,7 @@ KINDS = {
     "array": "a list",
     "integer": "an integer",
     "null": "null",
+    "number": "a number",
     "object": "a mapping",
     "string": "a text",
 }
@@ -92,6 +96,8 @@ class Experiment:
     guest: Spec
     systems: Mapping[str, System]
     environments: Mapping[str, Environment]
+    equivalence_margin: float
+    claims: tuple[Claim, ...]
 
     def environment(self, name: str) -> Environment:
         """Environment by name; ConfigError if there is none."""
@@ -156,6 +162,23 @@ class Experiment:
             "client": place.client,
         }
 
+    def description(self) -> Spec:
+        """What the analysis as a whole has to know, as results/experiment.json holds it."""
+        return {
+            "seed": self.seed,
+            "boots": self.boots,
+            "repetitions": self.repetitions,
+            "workloads": dict(self.workloads),
+            "guest": self.guest,
+            "systems": {
+                name: {"hypervisor": system.hypervisor, "options": system.options}
+                for name, system in self.systems.items()
+            },
+            "environments": [self.figure_spec(name) for name in self.environments],
+            "analysis": {"equivalence_margin": self.equivalence_margin},
+            "claims": [asdict(claim) for claim in self.claims],
+        }
+
 
 def read(path: Path, schema_path: Path) -> Experiment:
     """Experiment from a configuration file; ConfigError if there is anything wrong with it."""
@@ -188,8 +211,10 @@ def experiment(config: Any, schema_path: Path) -> Experiment:
         guest=complete["guest"],
         systems=systems,
         environments=environments,
+        equivalence_margin=float(complete["analysis"]["equivalence_margin"]),
+        claims=tuple(_claim(name, spec, environments) for name, spec in complete["claims"].items()),
     )
-    _raise_all([*_wrong_systems(result), *_wrong_environments(result)])
+    _raise_all([*_wrong_systems(result), *_wrong_environments(result), *_wrong_claims(result)])
     return result
 
 
@@ -261,6 +286,9 @@ def _allowed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     if "minimum" in schema:
         text += f", {schema['minimum']}"
         text += f" to {schema['maximum']}" if "maximum" in schema else " or more"
+    if "exclusiveMinimum" in schema:
+        text += f", above {schema['exclusiveMinimum']}"
+        text += f", up to {schema['maximum']}" if "maximum" in schema else ""
     if schema.get("minProperties") or schema.get("minItems"):
         text += " with at least one entry"
     if schema.get("uniqueItems"):
@@ -344,6 +372,46 @@ def _wrong_machines(key: str, environment: Environment, guest: Spec) -> Iterator
             f"guest.memory_mib: {guest['memory_mib']} is not allowed; allowed: less than "
             f"{key}.host.memory_mib, which is {host['memory_mib']}"
         )
+
+
+def _claim(name: str, spec: Spec, environments: Mapping[str, Environment]) -> Claim:
+    compared = {*spec["systems"], spec["against"]}
+    everywhere = [place.name for place in environments.values() if compared.issubset(place.systems)]
+    return Claim(
+        name=name,
+        text=spec["text"],
+        systems=tuple(spec["systems"]),
+        against=spec["against"],
+        environments=tuple(spec["environments"] or everywhere) if spec["against"] else (),
+        between=tuple(spec["between"] or ()),
+        at_least=spec["ratio"].get("at_least"),
+        at_most=spec["ratio"].get("at_most"),
+    )
+
+
+def _wrong_claims(experiment: Experiment) -> Iterator[str]:
+    for claim in experiment.claims:
+        key = f"claims.{claim.name}"
+        if bool(claim.against) == bool(claim.between):
+            yield f"{key}: allowed: either `against` with a system, or `between` with two environments"
+            continue
+        if claim.against and not claim.environments:
+            yield f"{key}: in no environment are all its systems measured; allowed: {_measured(experiment)}"
+        low, high = claim.at_least or 0, claim.at_most or math.inf
+        if low > high:
+            yield f"{key}.ratio.at_least: {low} is not allowed; allowed: at most {high}, which is at_most"
+        for environment, system in dict.fromkeys(itertools.chain.from_iterable(claim.pairs())):
+            place = experiment.environments.get(environment)
+            if place is None or system not in place.systems:
+                yield (
+                    f"{key}: {system!r} in {environment!r} is not measured; allowed: {_measured(experiment)}"
+                )
+
+
+def _measured(experiment: Experiment) -> str:
+    return "; ".join(
+        f"in {place.name} {_listed(place.systems)}" for place in experiment.environments.values()
+    )
 
 
 def _network(environment: Environment) -> ipaddress.IPv4Network:
