@@ -17,8 +17,10 @@ rule all:
     input:
         expand("results/{env}/figures", env=EXPERIMENT.environments),
         "results/figures",
+        "results/report.html",
 
 
 include: "rules/prepare.smk"
 include: "rules/measure.smk"
 include: "rules/analyse.smk"
+include: "rules/report.smk"

@@ -35,13 +35,97 @@ rule collect_measurements:
         "python scripts/collect_measurements.py --output {output} {input.tables} --log {log}"
 
 
+rule describe_experiment:
+    input:
+        sources=sources("describe_experiment.py", *DESCRIPTION_SOURCES),
+    output:
+        DESCRIPTION,
+    log:
+        "logs/describe_experiment.log",
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **{experiments.THIS_COMPUTER: 1},
+    params:
+        experiment=experiments.as_json(EXPERIMENT.description()),
+    shell:
+        "python scripts/describe_experiment.py --experiment {params.experiment:q}"
+        " --output {output} --log {log}"
+
+
+rule compute_statistics:
+    input:
+        measurements="results/{env}/measurements.csv",
+        sources=sources("compute_statistics.py", *STATISTICS_SOURCES),
+    output:
+        "results/{env}/statistics.csv",
+    log:
+        "logs/compute_statistics/{env}.log",
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **{experiments.THIS_COMPUTER: 1},
+    params:
+        environment=figure_spec,
+        seed=EXPERIMENT.seed,
+    shell:
+        "python scripts/compute_statistics.py --environment {params.environment:q}"
+        " --seed {params.seed} --measurements {input.measurements} --output {output} --log {log}"
+
+
+rule compare_systems:
+    input:
+        experiment=DESCRIPTION,
+        measurements=MEASUREMENTS,
+        sources=sources("compare_systems.py", *STATISTICS_SOURCES),
+    output:
+        "results/comparisons.csv",
+    log:
+        "logs/compare_systems.log",
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **{experiments.THIS_COMPUTER: 1},
+    shell:
+        "python scripts/compare_systems.py --experiment {input.experiment}"
+        " --output {output} {input.measurements} --log {log}"
+
+
+rule judge_claims:
+    input:
+        experiment=DESCRIPTION,
+        measurements=MEASUREMENTS,
+        sources=sources("judge_claims.py", *STATISTICS_SOURCES),
+    output:
+        "results/claims.csv",
+    log:
+        "logs/judge_claims.log",
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **{experiments.THIS_COMPUTER: 1},
+    shell:
+        "python scripts/judge_claims.py --experiment {input.experiment}"
+        " --output {output} {input.measurements} --log {log}"
+
+
 rule plot_environment:
     input:
         measurements="results/{env}/measurements.csv",
         host="results/{env}/host.json",
-        sources=sources("plot_environment.py", *RECORD_SOURCES, "hvcost/figures/*.py"),
+        sources=sources(
+            "plot_environment.py",
+            *RECORD_SOURCES,
+            "hvcost/link.py",
+            "hvcost/figures/*.py",
+        ),
     output:
-        directory("results/{env}/figures"),
+        report(
+            directory("results/{env}/figures"),
+            patterns=["{figure}.svg"],
+            caption="captions/environment.rst",
+            category="{env}",
+        ),
     log:
         "logs/plot_environment/{env}.log",
     conda:
@@ -57,12 +141,23 @@ rule plot_environment:
 
 rule plot_comparison:
     input:
-        measurements=expand(
-            "results/{env}/measurements.csv", env=EXPERIMENT.environments
+        measurements=MEASUREMENTS,
+        statistics=STATISTICS,
+        sources=sources(
+            "plot_comparison.py",
+            *RECORD_SOURCES,
+            "hvcost/link.py",
+            "hvcost/figures/*.py",
+            "hvcost/statistics/__init__.py",
+            "hvcost/statistics/rows.py",
         ),
-        sources=sources("plot_comparison.py", *RECORD_SOURCES, "hvcost/figures/*.py"),
     output:
-        directory("results/figures"),
+        report(
+            directory("results/figures"),
+            patterns=["{figure}.svg"],
+            caption="captions/comparison.rst",
+            category="all environments",
+        ),
     log:
         "logs/plot_comparison.log",
     conda:
@@ -75,4 +170,4 @@ rule plot_comparison:
         ),
     shell:
         "python scripts/plot_comparison.py --environments {params.environments:q}"
-        " --output {output} {input.measurements} --log {log}"
+        " --statistics {input.statistics} --output {output} --log {log} -- {input.measurements}"

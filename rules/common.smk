@@ -161,6 +161,15 @@ def raw_files(wildcards):
     )
 
 
+def all_raw_files(wildcards):
+    """All repetitions of the experiment."""
+    return [
+        f"results/{session.environment}/raw/{session.system}/boot{session.boot}/{file}"
+        for session in SESSIONS
+        for file in REPETITIONS
+    ]
+
+
 def tables(wildcards):
     """The tables of all systems of an environment."""
     return expand(
@@ -188,6 +197,21 @@ RECORD_SOURCES = (
     "hvcost/verdict.py",
     "hvcost/tools/*.py",
 )
+DESCRIPTION_SOURCES = (
+    "hvcost/description.py",
+    "hvcost/errors.py",
+    "hvcost/figures/__init__.py",
+    "hvcost/link.py",
+    "hvcost/program.py",
+)
+# Tables beyond the measurements, which say what they mean.
+STATISTICS_SOURCES = (
+    *dict.fromkeys((*DESCRIPTION_SOURCES, *RECORD_SOURCES)),
+    "hvcost/statistics/*.py",
+)
+DESCRIPTION = "results/experiment.json"
+MEASUREMENTS = expand("results/{env}/measurements.csv", env=EXPERIMENT.environments)
+STATISTICS = expand("results/{env}/statistics.csv", env=EXPERIMENT.environments)
 
 
 onstart:

@@ -30,11 +30,16 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def work() -> None:
-        frame = tables.concatenate(arguments.tables)
-        tables.write_csv(frame, arguments.output)
-        log.info("%s: %d rows of %d tables", arguments.output, len(frame), len(arguments.tables))
+        collect(arguments.tables, arguments.output)
 
     return program.run(work, arguments.log)
+
+
+def collect(parts: list[Path], output: Path) -> None:
+    """Write the table of all rows."""
+    frame = tables.concatenate(parts)
+    tables.write_csv(frame, output)
+    log.info("%s: %d rows of %d tables", output, len(frame), len(parts))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,17 @@ PROGRAMS = (
     "measure_session",
     "parse_repetitions",
     "collect_measurements",
+    "describe_experiment",
+    "compute_statistics",
+    "compare_systems",
+    "judge_claims",
     "plot_environment",
     "plot_comparison",
+    "make_report",
 )
+# What is made of all environments together, and what it takes to know which there are.
+OVERALL = {"compare_systems", "judge_claims", "plot_comparison", "make_report"}
+DESCRIPTION = "describe_experiment"
 SYSTEMS = ("bare-metal", "qemu", "kvm")
 ENVIRONMENTS = ("env1", "env2")
 JOB = re.compile(r"^rule (\w+):\n((?:    .+\n?)+)", re.MULTILINE)
@@ -188,13 +196,15 @@ def _analysis(environments: Any = ENVIRONMENTS, systems: Any = SYSTEMS) -> set[s
     pairs = itertools.product(environments, systems)
     return (
         {f"parse_repetitions {environment} {system}" for environment, system in pairs}
-        | {f"collect_measurements {environment}" for environment in environments}
-        | _figures(environments)
+        | _of_each("collect_measurements", environments)
+        | _of_each("compute_statistics", environments)
+        | _of_each("plot_environment", environments)
+        | OVERALL
     )
 
 
-def _figures(environments: Any = ENVIRONMENTS) -> set[str]:
-    return {f"plot_environment {environment}" for environment in environments} | {"plot_comparison"}
+def _of_each(rule: str, environments: Any = ENVIRONMENTS) -> set[str]:
+    return {f"{rule} {environment}" for environment in environments}
 
 
 def _experiment(project: Project) -> config.Experiment:
@@ -211,12 +221,13 @@ def test_all_is_everything(fresh: Project) -> None:
         "prepare_host env1",
         "prepare_host env2",
     }
-    assert fresh.to_do("all") == preparation | _sessions() | _analysis()
+    assert fresh.to_do("all") == preparation | _sessions() | _analysis() | {DESCRIPTION}
 
 
 def test_figures_of_one_environment_need_no_flag_and_nothing_of_the_other(fresh: Project) -> None:
     preparation = {"build_guest_image", "build_host_image", "prepare_host env2"}
-    expected = preparation | _sessions(["env2"]) | _analysis(["env2"]) - {"plot_comparison"}
+    expected = preparation | _sessions(["env2"]) | _analysis(["env2"]) - OVERALL
+    expected.remove("compute_statistics env2")
     assert fresh.to_do("results/env2/figures") == expected
 
 
@@ -239,23 +250,24 @@ def test_every_file_touched(project: Project) -> None:
 
 def test_comments_changed_in_every_script(project: Project) -> None:
     project.append("scripts/**/*.py", "# a comment\n")
-    assert project.to_do() == _analysis()
+    assert project.to_do() == _analysis() | {DESCRIPTION}
 
 
 def test_one_more_boot(project: Project) -> None:
     project.change_config(lambda content: content.update(boots=2))
-    assert project.to_do() == _sessions(boot=2) | _analysis()
+    assert project.to_do() == _sessions(boot=2) | _analysis() | {DESCRIPTION}
 
 
 def test_options_of_one_system_changed(project: Project) -> None:
     project.change_config(lambda content: content["systems"]["kvm"].update(options={"nic": "e1000"}))
-    assert project.to_do() == _sessions(systems=["kvm"]) | _analysis(systems=["kvm"])
+    assert project.to_do() == _sessions(systems=["kvm"]) | _analysis(systems=["kvm"]) | {DESCRIPTION}
 
 
 def test_system_added(project: Project) -> None:
     added = {"hypervisor": "kvm", "options": {"nic": "e1000"}}
     project.change_config(lambda content: content["systems"].update({"kvm-e1000": added}))
-    assert project.to_do() == _sessions(systems=["kvm-e1000"]) | _analysis(systems=["kvm-e1000"])
+    new = ["kvm-e1000"]
+    assert project.to_do() == _sessions(systems=new) | _analysis(systems=new) | {DESCRIPTION}
 
 
 def test_parser_changed(project: Project) -> None:
@@ -270,7 +282,7 @@ def test_tool_changed(project: Project) -> None:
 
 def test_figure_program_changed(project: Project) -> None:
     project.append("scripts/plot_environment.py", "print()\n")
-    assert project.to_do() == _figures() - {"plot_comparison"}
+    assert project.to_do() == _of_each("plot_environment") | {"make_report"}
 
 
 def test_guest_image_changed(project: Project) -> None:
@@ -306,7 +318,7 @@ def test_host_packages_changed(project: Project) -> None:
 
     project.append("scripts/parse_repetitions.py", "print()\n")
     project.change_config(lambda content: content["systems"]["kvm"].update(options={"nic": "e1000"}))
-    changed = _sessions(systems=["kvm"])
+    changed = _sessions(systems=["kvm"]) | {DESCRIPTION}
     assert project.to_do() == hosts | changed | _analysis()
     project.change_config(lambda content: content.update(boots=2))
     assert project.to_do() == hosts | changed | _sessions(boot=2) | _analysis()
@@ -339,7 +351,7 @@ def test_host_that_could_not_be_prepared_does_not_repeat_sessions(project: Proje
 
 def test_link_of_one_environment_changed(project: Project) -> None:
     project.change_config(lambda content: content["environments"]["env2"]["link"].update(rate_mbit=10))
-    expected = {"prepare_host env2"} | _sessions(["env2"]) | _analysis(["env2"])
+    expected = {"prepare_host env2", DESCRIPTION} | _sessions(["env2"]) | _analysis(["env2"])
     assert project.to_do() == expected
 
 
@@ -347,7 +359,14 @@ def test_description_changed(project: Project) -> None:
     project.change_config(
         lambda content: content["environments"]["env2"]["host"].update(description="a notebook")
     )
-    assert project.to_do() == _figures(["env2"])
+    own = {"plot_environment env2", "compute_statistics env2"}
+    assert project.to_do() == own | OVERALL | {DESCRIPTION}
+
+
+def test_claim_added(project: Project) -> None:
+    claim = {"text": "KVM is fast", "systems": ["kvm"], "against": "qemu", "ratio": {"at_least": 2}}
+    project.change_config(lambda content: content.update(claims={"fast": claim}))
+    assert project.to_do() == {DESCRIPTION, "compare_systems", "judge_claims", "make_report"}
 
 
 def test_one_system_measured_again_on_request(project: Project) -> None:
@@ -388,7 +407,8 @@ def test_sessions_run_in_the_order_of_the_seed(project: Project) -> None:
     assert project.sessions_run() == [f"{s.environment} {s.system} {s.boot}" for s in first]
 
     project.change_config(lambda content: content.update(seed=2))
-    assert project.to_do() == set()
+    resampled = _of_each("compute_statistics") | OVERALL | {DESCRIPTION}
+    assert project.to_do() == resampled
     second = plan.sessions(_experiment(project))
     assert second != first
     project.run("-R", "measure_session")
@@ -440,7 +460,7 @@ def test_nothing_else_runs_while_this_computer_measures(empty: Project) -> None:
     (empty.folder / "session-takes-s").write_text("0.2")
     empty.run("--cores", "4")
     ran = empty.ran()
-    assert len(ran) == 21
+    assert len(ran) == 27
     assert not _overlapping(ran)
 
 
@@ -477,14 +497,16 @@ def test_quick_configuration_takes_the_place_of_the_default(fresh: Project) -> N
     jobs = fresh.to_do("--configfile", "config/quick.yaml")
     preparation = {"build_guest_image", "build_host_image", "prepare_host quick"}
     systems = (*SYSTEMS, "xen", "virtualbox", "nspawn")
-    assert jobs == preparation | _sessions(["quick"], systems) | _analysis(["quick"], systems)
+    measured = _sessions(["quick"], systems) | _analysis(["quick"], systems)
+    assert jobs == preparation | measured | {DESCRIPTION}
 
 
 def test_local_configuration_needs_no_host_image(fresh: Project) -> None:
     jobs = fresh.to_do("--configfile", "config/local.yaml")
     systems = ["bare-metal", "qemu"]
     preparation = {"build_guest_image", "prepare_host local"}
-    assert jobs == preparation | _sessions(["local"], systems) | _analysis(["local"], systems)
+    measured = _sessions(["local"], systems) | _analysis(["local"], systems)
+    assert jobs == preparation | measured | {DESCRIPTION}
 
 
 def test_mistakes_are_found_before_anything_starts(empty: Project) -> None:
@@ -554,11 +576,21 @@ def test_rules_of_analysis_track_all_that_their_programs_import(fresh: Project) 
     for rule in (
         "parse_repetitions",
         "collect_measurements",
+        "describe_experiment",
+        "compute_statistics",
+        "compare_systems",
+        "judge_claims",
         "plot_environment",
         "plot_comparison",
+        "make_report",
     ):
         missing = _imported(Path(f"scripts/{rule}.py")) - inputs[rule]
         assert not missing, f"{rule} does not track {sorted(missing)}"
+
+
+def _is_for_types(block: ast.stmt) -> bool:
+    """Whether a block is for the type checker alone, so that its imports never happen."""
+    return isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
 
 
 def _imported(program: Path) -> set[str]:
@@ -567,8 +599,12 @@ def _imported(program: Path) -> set[str]:
     queue = [program]
     while queue:
         file = queue.pop()
-        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        tree = ast.parse((ROOT / file).read_text())
+        unused = {id(node) for block in tree.body if _is_for_types(block) for node in ast.walk(block)}
+        for node in ast.walk(tree):
             names = []
+            if id(node) in unused:
+                continue
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):

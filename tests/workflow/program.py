@@ -14,9 +14,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for option in ("guest", "environment", "environments", "session", "plan", "state", "host"):
         parser.add_argument(f"--{option}")
-    for option in ("host-image", "packages", "measurements", "log"):
+    for option in ("host-image", "packages", "measurements", "log", "experiment", "results", "seed"):
         parser.add_argument(f"--{option}")
     parser.add_argument("--hypervisors", nargs="+")
+    parser.add_argument("--statistics", nargs="+")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--output-dir", type=Path)
     parser.add_argument("inputs", nargs="*")
@@ -50,6 +51,8 @@ def main() -> None:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("2026-11-23 10:00:01,000 ERROR hvcost.program: host: no guest gets up\n")
             sys.exit("the session failed")
+    elif name == "describe_experiment":
+        arguments.output.write_text(arguments.experiment)
     elif name.startswith("plot_"):
         arguments.output.mkdir(parents=True)
         (arguments.output / "figure.svg").write_text("".join(arguments.inputs))
