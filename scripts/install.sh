@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install what the experiment needs on this Debian computer: system packages, and a Python environment in .venv/.
 # Needs root. Can be repeated: what is there is left alone, and a second run takes a second.
+# Arguments: files with lists of further Debian packages.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,7 +11,7 @@ fail() { say "$*" >&2; exit 1; }
 [ "$(id -u)" -eq 0 ] || fail "needs root (packages, network namespaces): run it with sudo"
 command -v apt-get >/dev/null || fail "this is no Debian; install the packages of envs/system-packages.txt by hand"
 
-wanted=$(sed 's/#.*//' envs/system-packages.txt)
+wanted=$(sed 's/#.*//' envs/system-packages.txt "$@")
 missing=""
 for package in $wanted; do
     dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||

@@ -3,7 +3,7 @@
 #   sudo scripts/test.sh -m "not slow"
 set -eu
 cd "$(dirname "$0")/.."
-scripts/install.sh
+scripts/install.sh envs/test-packages.txt
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
 ruff check

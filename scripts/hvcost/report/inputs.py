@@ -1,0 +1,194 @@
+"""What the experiment left in its folder, as the page needs it. Nothing is computed here."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from xml.etree import ElementTree
+
+from hvcost import description, record, tables
+from hvcost.description import Description
+from hvcost.errors import ConfigError, ParseError
+from hvcost.figures import Environment
+from hvcost.record import Record
+from hvcost.report.words import Placed
+from hvcost.statistics import rows
+from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.tables import Repetition
+
+# Names become parts of paths and ids; the configuration's schema allows no others.
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+SVG = "{http://www.w3.org/2000/svg}"
+
+T = TypeVar("T", CellStatistics, PairComparison, ClaimVerdict)
+
+
+@dataclass(frozen=True)
+class Table(Generic[T]):
+    """A CSV file of the results: its rows, and its text as it stands there. `path`: from the page."""
+
+    id: str
+    path: str
+    rows: tuple[Placed[T], ...]
+    columns: tuple[str, ...]
+    fields: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture that is part of the page. Width and height in points."""
+
+    title: str
+    description: str
+    data: str
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Host:
+    """A prepared host: what was changed on it, and what could not be."""
+
+    prepared_at: str
+    changes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One planned boot of a system; without a record, it was not measured."""
+
+    environment: str
+    system: str
+    boot: int
+    record: Record | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment with everything that was measured in it; nothing, if no session was."""
+
+    environment: Environment
+    statistics: Table[CellStatistics]
+    repetitions: tuple[Repetition, ...]
+    host: Host | None
+    sessions: tuple[Session, ...]
+    figures: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page is made of. `figures`: those that show several environments."""
+
+    experiment: Description
+    places: tuple[Place, ...]
+    comparisons: Table[PairComparison]
+    claims: Table[ClaimVerdict]
+    figures: Mapping[str, Figure]
+
+
+def read(experiment_json: Path, folder: Path) -> Results:
+    """Everything from a folder of results; ParseError or ConfigError name the file that is wrong."""
+    experiment = description.load(experiment_json)
+    for environment in experiment.environments:
+        for name in (environment.id, *environment.hypervisors, *environment.workloads):
+            if not NAME.fullmatch(name):
+                raise ConfigError(f"{experiment_json}: {name!r} is not a name for a file")
+    return Results(
+        experiment=experiment,
+        places=tuple(_place(environment, experiment, folder) for environment in experiment.environments),
+        comparisons=_table(PairComparison, folder, "comparisons.csv", "comparisons"),
+        claims=_table(ClaimVerdict, folder, "claims.csv", "claims"),
+        figures=_figures(folder / "figures"),
+    )
+
+
+def _place(environment: Environment, experiment: Description, results: Path) -> Place:
+    folder = results / environment.id
+    sessions = tuple(
+        Session(
+            environment.id,
+            system,
+            boot,
+            _record(folder / "raw" / system / f"boot{boot}", environment.workloads),
+        )
+        for system in environment.hypervisors
+        for boot in range(1, experiment.boots + 1)
+    )
+    path, id = f"{environment.id}/statistics.csv", f"statistics-{environment.id}"
+    if not any(session.record for session in sessions):
+        return Place(environment, Table(id, path, (), (), ()), (), None, sessions, {})
+    return Place(
+        environment=environment,
+        statistics=_table(CellStatistics, results, path, id),
+        repetitions=tables.repetitions(tables.read_csv(folder / "measurements.csv")),
+        host=_host(folder / "host.json"),
+        sessions=sessions,
+        figures=_figures(folder / "figures"),
+    )
+
+
+def _table(kind: type[T], results: Path, path: str, id: str) -> Table[T]:
+    file = results / path
+    read = rows.read(kind, file)
+    with file.open(encoding="utf-8", newline="") as lines:
+        header, *fields = csv.reader(lines)
+    placed = tuple(Placed(row, f"{id}-{number}") for number, row in enumerate(read, start=1))
+    return Table(id, path, placed, tuple(header), tuple(map(tuple, fields)))
+
+
+def _record(session: Path, workloads: Sequence[str]) -> Record | None:
+    """One record of a session: the first of its last workload knows the commands of all workloads."""
+    first = [session / f"{workload}-1.json" for workload in reversed(workloads)]
+    files = [*filter(Path.is_file, first), *sorted(session.glob("*.json"))]
+    return record.read(files[0]) if files else None
+
+
+def _host(path: Path) -> Host:
+    data = _json(path)
+    try:
+        return Host(
+            prepared_at=str(data["prepared_at"]),
+            changes=tuple(map(str, data["changes"])),
+            problems=tuple(map(str, data.get("problems", ()))),
+        )
+    except KeyError as error:
+        raise ParseError(f"{path}: `{error.args[0]}` is missing") from error
+    except (TypeError, ValueError) as error:
+        raise ParseError(f"{path}: not a prepared host: {error}") from error
+
+
+def _figures(folder: Path) -> dict[str, Figure]:
+    return {file.stem: _figure(file) for file in sorted(folder.glob("*.svg"))}
+
+
+def _figure(path: Path) -> Figure:
+    content = path.read_bytes()
+    try:
+        svg = ElementTree.fromstring(content)
+        _left, _top, width, height = map(float, svg.attrib["viewBox"].split())
+        title, description = (svg.findtext(f"{SVG}{tag}") or svg.findtext(tag) for tag in ("title", "desc"))
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise ParseError(f"{path}: not a figure: {error!r}") from error
+    if not title or not description:
+        raise ParseError(f"{path}: a figure without `title` or `desc`")
+    data = "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")
+    return Figure(title, " ".join(description.split()), data, width, height)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ParseError(f"{path}: not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ParseError(f"{path}: not a JSON object")
+    return data

@@ -1,0 +1,539 @@
+"""What the rows say, in words: sentences whose numbers lead to the row that they were rounded from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Generic, TypeVar
+
+from hvcost.figures import BASELINE, UNDER_XEN, Environment
+from hvcost.link import FRAMING_BYTES, HEADER_BYTES
+from hvcost.statistics.diagnostics import lag1_limit
+from hvcost.statistics.differences import SIGNIFICANCE
+from hvcost.statistics.rows import (
+    DIFFERENT,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    REFUTED,
+    SIGNIFICANT_DIGITS,
+    SUPPORTED,
+    WITHIN_MARGIN,
+    CellStatistics,
+    ClaimVerdict,
+    PairComparison,
+)
+from hvcost.wording import counted
+
+T = TypeVar("T")
+
+DIGITS = 3
+CONFIGURATION = "configuration"
+PLANNED = "planned"
+NAMES = {
+    BASELINE: "bare metal",
+    UNDER_XEN: "bare metal under Xen",
+    "kvm": "KVM",
+    "nspawn": "system container (nspawn)",
+    "qemu": "QEMU",
+    "virtualbox": "VirtualBox",
+    "xen": "Xen",
+}
+
+
+@dataclass(frozen=True)
+class Placed(Generic[T]):
+    """A row of a table and the id that it has in the page."""
+
+    row: T
+    id: str
+
+
+Cell = Placed[CellStatistics]
+Pair = Placed[PairComparison]
+Claim = Placed[ClaimVerdict]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it is shown, and the id in the page of where it has all its digits."""
+
+    text: str
+    target: str
+
+
+Sentence = tuple[str | Number, ...]
+
+
+def sentence(text: str, **values: str | Number | Sentence) -> Sentence:
+    """A text with its `{names}` replaced by values."""
+    parts: list[str | Number] = []
+    for literal, field, _format, _conversion in Formatter().parse(text):
+        value = values[field] if field else ()
+        parts += [literal, *(value if isinstance(value, tuple) else (value,))]
+    return tuple(part for part in parts if part)
+
+
+def plain(sentence: Sentence) -> str:
+    """A sentence without its links."""
+    return "".join(part if isinstance(part, str) else part.text for part in sentence)
+
+
+# Names and numbers
+
+
+def name(system: str) -> str:
+    """A system as one would say it."""
+    return NAMES.get(system, system)
+
+
+def start(system: str) -> str:
+    """The name of a system at the start of a sentence; the name of a variant stays as it is."""
+    said = name(system)
+    return said[0].upper() + said[1:] if system in NAMES else said
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items as one would say them: `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def rounded(value: float, digits: int = DIGITS) -> str:
+    """So many significant digits, never as a power of ten; whole numbers in full."""
+    if abs(value) >= 10**digits - 0.5:
+        text = f"{value:.0f}"
+    elif 0 < abs(value) < 1e-4:
+        text = f"{value:.{digits + 4}f}"
+    else:
+        text = f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", "−")
+
+
+def bracketed(value: float, low: float | None, high: float | None) -> str:
+    """A value with its interval, if it has one, in as many digits as tell the interval's ends apart."""
+    if low is None or high is None:
+        return rounded(value)
+    candidates = range(DIGITS, SIGNIFICANT_DIGITS)
+    apart = (n for n in candidates if rounded(low, n) != rounded(high, n))
+    digits = next(apart, DIGITS)
+    return f"{rounded(value, digits)} [{rounded(low, digits)}, {rounded(high, digits)}]"
+
+
+def mbit(bps: float) -> str:
+    """A rate in Mbit/s, without its unit."""
+    return rounded(bps / 1e6)
+
+
+def percent(ratio: float) -> str:
+    """A ratio in percent."""
+    return f"{rounded(100 * ratio)} %"
+
+
+def margin(ratio: float) -> str:
+    """The margin of equivalence in percent."""
+    return f"{100 * ratio:g} %"
+
+
+def p_value(p: float) -> str:
+    """A p-value, as far as it means anything."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def share(row: CellStatistics) -> str:
+    """A cell's share of bare metal."""
+    return "none" if row.ratio is None else str(Share(row.ratio, row.ratio_low, row.ratio_high))
+
+
+@dataclass(frozen=True)
+class Share:
+    """A ratio in percent, with as many decimals as its interval bears."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+
+    @property
+    def decimals(self) -> int:
+        """The fewest with which the ends of the interval can be told from each other."""
+        least = 1 if self.ratio < 0.1 else 0
+        if self.low is None or self.high is None:
+            return least
+        low, high = 100 * self.low, 100 * self.high
+        return next((n for n in (0, 1, 2) if n >= least and round(low, n) < round(high, n)), 2)
+
+    @property
+    def cost(self) -> str:
+        """What is missing to the whole."""
+        return self._percent(1 - round(self.ratio, self.decimals + 2))
+
+    def __str__(self) -> str:
+        text = self._percent(self.ratio)
+        if self.low is None or self.high is None:
+            return f"{text} %"
+        return f"{text} % [{self._percent(self.low)}, {self._percent(self.high)}]"
+
+    def _percent(self, ratio: float) -> str:
+        return f"{100 * ratio:.{self.decimals}f}"
+
+
+# The answer
+
+
+def baseline(cells: Iterable[Cell]) -> Cell | None:
+    """Bare metal among the cells of an environment and a workload, if it has a figure."""
+    found = (cell for cell in cells if cell.row.hypervisor == BASELINE and cell.row.mean_bps)
+    return next(found, None)
+
+
+def by_cost(cells: Iterable[Cell]) -> list[Cell]:
+    """Cells of an environment and a workload: bare metal, the cheapest, the dearest, those without figure."""
+
+    def rank(cell: Cell) -> tuple[bool, float]:
+        return cell.row.hypervisor != BASELINE, -(cell.row.mean_bps or 0.0)
+
+    return sorted(cells, key=rank)
+
+
+def answer(cell: Cell, bare_metal: Cell | None) -> Sentence:
+    """What a system costs, or what is known of it if that is not."""
+    row = cell.row
+    failed: Sentence = ()
+    if row.failed:
+        count = Number(f"{row.failed} of {row.planned}", cell.id)
+        failed = sentence(" {count} repetitions failed.", count=count)
+    return (*_cost(cell, bare_metal), *failed)
+
+
+def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
+    row = cell.row
+    who = start(row.system)
+    if row.mean_bps is None:
+        return sentence("{who}: there is no figure.", who=who)
+    mean = Number(mbit(row.mean_bps), cell.id)
+    if cell == bare_metal:
+        return sentence("Bare metal, with no hypervisor at all, reaches {mean} Mbit/s.", mean=mean)
+    note = f" (no interval: {row.note})" if row.note else ""
+    if bare_metal is None or bare_metal.row.mean_bps is None or row.ratio is None:
+        text = "{who} reaches a median of {median} Mbit/s{note}."
+        note = "" if row.median_low_bps else note
+        return sentence(text, who=who, median=median(cell), note=note)
+    if row.at_limit and bare_metal.row.at_limit:
+        return sentence(
+            "{who}: this link cannot show its cost. Its median is {median} Mbit/s, that of bare metal "
+            "{reference}, and the link carries no more than {limit}.",
+            who=who,
+            median=_median_alone(cell),
+            reference=_median_alone(bare_metal),
+            limit=Number(mbit(row.limit_bps), cell.id),
+        )
+    share = Share(row.ratio, row.ratio_low, row.ratio_high)
+    reference = Number(mbit(bare_metal.row.mean_bps), bare_metal.id)
+    return sentence(
+        "{verdict}: it delivers {share} of bare metal’s TCP throughput, {mean} of {reference} Mbit/s{note}.",
+        verdict=_verdict(cell, share, is_bound=bare_metal.row.at_limit),
+        share=Number(str(share), cell.id),
+        mean=mean,
+        reference=reference,
+        note=note,
+    )
+
+
+def _verdict(cell: Cell, share: Share, is_bound: bool) -> Sentence:
+    who, cost = start(cell.row.system), Number(f"{share.cost} %", cell.id)
+    if share.low is None or share.high is None:
+        about = "{who} costs about {cost} or more" if is_bound else "{who} costs about {cost}"
+        text = about if share.ratio < 1 else "{who} shows no cost"
+    elif share.low > 1:
+        text = "{who} costs nothing here"
+    elif share.high >= 1:
+        text = "{who} shows no cost that could be told from chance"
+    else:
+        text = "{who} costs {cost} or more" if is_bound else "{who} costs {cost}"
+    return sentence(text, who=who, cost=cost)
+
+
+def median(cell: Cell) -> Number:
+    """A cell's median with its exact interval."""
+    row = cell.row
+    if row.median_bps is None:
+        return Number("none", cell.id)
+    if row.median_low_bps is None or row.median_high_bps is None:
+        return Number(mbit(row.median_bps), cell.id)
+    low, high = row.median_low_bps / 1e6, row.median_high_bps / 1e6
+    return Number(bracketed(row.median_bps / 1e6, low, high), cell.id)
+
+
+def _median_alone(cell: Cell) -> Number:
+    return Number(mbit(cell.row.median_bps or 0.0), cell.id)
+
+
+def confidence(cells: Iterable[Cell]) -> str:
+    """What the intervals of the medians cover: it depends on the number of values alone."""
+    covered = [cell.row.median_confidence for cell in cells if cell.row.median_confidence is not None]
+    if not covered:
+        return ""
+    ends = dict.fromkeys(f"{100 * each:.1f}" for each in (min(covered), max(covered)))
+    return f"Its confidence is {' to '.join(ends)} %."
+
+
+def values(row: CellStatistics) -> str:
+    """How many values a cell has, and what a value is."""
+    what = {"boot": "mean of a boot", "repetition": "repetition"}[row.level]
+    plural = {"boot": "means of boots", "repetition": "repetitions"}[row.level]
+    return f"{row.values} {what if row.values == 1 else plural}"
+
+
+def unmeasured(systems: Sequence[str], cells: Iterable[Cell]) -> list[str]:
+    """Systems of the plan of which there is no row."""
+    measured = {cell.row.system for cell in cells}
+    return [system for system in systems if system not in measured]
+
+
+# What limits it
+
+
+def limit(environment: Environment, cells: Sequence[Cell]) -> Sentence:
+    """What the link carries, and whether it was the link that was measured."""
+    mtu = int(environment.link["mtu"])
+    return sentence(
+        "The link of {where} runs at {rate} Mbit/s and carries at most {limit} Mbit/s of TCP: of the {taken} "
+        "bytes that a full packet takes of it, {data} are data. {reached}",
+        where=environment.id,
+        rate=Number(f"{environment.link_bps / 1e6:g}", CONFIGURATION),
+        limit=Number(mbit(environment.tcp_limit_bps), cells[0].id if cells else CONFIGURATION),
+        taken=Number(str(mtu + FRAMING_BYTES), CONFIGURATION),
+        data=Number(str(mtu - HEADER_BYTES), CONFIGURATION),
+        reached=_reached(cells),
+    )
+
+
+def _reached(cells: Sequence[Cell]) -> Sentence:
+    bare_metal = baseline(cells)
+    near = listed([start(cell.row.system) for cell in cells if cell.row.at_limit])
+    if bare_metal is None or bare_metal.row.limit_share is None:
+        text = "{near} came near it: there, this link cannot tell systems apart."
+        return sentence(text if near else "No system came near it.", near=near)
+    reached = _median_alone(bare_metal)
+    if bare_metal.row.at_limit:
+        return sentence(
+            "Bare metal reached a median of {reached}, so hypervisors that come near cannot be told apart by "
+            "this link, and every cost there is a lower bound.",
+            reached=reached,
+        )
+    return sentence(
+        "Bare metal reached a median of {reached}, {share} of that: the machines set this figure, not the "
+        "link.{others}",
+        reached=reached,
+        share=Number(f"{100 * bare_metal.row.limit_share:.0f} %", bare_metal.id),
+        others=f" {near} came near it all the same." if near else "",
+    )
+
+
+def caveat(environment: Environment) -> str:
+    """What these numbers are not; it belongs right beside them."""
+    if environment.emulated:
+        return (
+            "Emulated machines: the figures compare the hypervisors’ paths under translation. "
+            "They are not the speed of hardware."
+        )
+    return environment.caveat
+
+
+# How sure
+
+
+def certainty(cells: Sequence[Cell], boots: int, repetitions: int) -> list[Sentence]:
+    """How far the figures can be trusted, for somebody who does not read on."""
+    said = [_boots(boots, repetitions)]
+    measured = [cell for cell in cells if cell.row.values]
+    failed = sum(cell.row.failed for cell in cells)
+    if failed:
+        planned = sum(cell.row.planned for cell in cells)
+        count = Number(f"{failed} of {planned}", PLANNED)
+        said.append(sentence("{count} repetitions failed and have no value.", count=count))
+    fewest = min(measured, key=lambda cell: cell.row.values, default=None)
+    if fewest and fewest.row.values < max(cell.row.values for cell in measured):
+        where = f"{start(fewest.row.system)} in {fewest.row.environment}"
+        count = Number(str(fewest.row.values), fewest.id)
+        said.append(sentence("{where} has the fewest values: {count}.", where=where, count=count))
+    troubled = [
+        f"{name(cell.row.system)} in {cell.row.environment}"
+        for cell in cells
+        if any(flag.word in (DRIFT, DEPENDENT) for flag in flags(cell))
+    ]
+    if troubled:
+        text = "Values drifted or followed each other: the interval is too narrow for {where}."
+        said.append(sentence(text, where=listed(troubled)))
+    return said
+
+
+def _boots(boots: int, repetitions: int) -> Sentence:
+    count = Number(counted(repetitions, "repetition"), CONFIGURATION)
+    if boots == 1:
+        return sentence(
+            "Each system was booted once and measured in {count}. So the intervals speak of this one boot: "
+            "another boot may well give other figures.",
+            count=count,
+        )
+    return sentence(
+        "Each figure is of {boots} with {count} each. Its values are the means of boots, since repetitions "
+        "of one boot are no independent witnesses of others.",
+        boots=Number(counted(boots, "boot"), CONFIGURATION),
+        count=count,
+    )
+
+
+# Diagnostics
+
+DRIFT = "drift"
+DEPENDENT = "dependent"
+ALTERNATING = "alternating"
+SKEWED = "not normal"
+OUTLIERS = "outliers"
+
+MEANINGS = {
+    DRIFT: (
+        f"The throughput rose or fell in the course of the measurement (Kendall’s τ, p < {SIGNIFICANCE}): "
+        "the mean depends on when one looked."
+    ),
+    DEPENDENT: (
+        "Each value resembles the one before it (lag-1 autocorrelation above 1.96/√n): the values are not "
+        "independent, they say less than their number suggests, and the interval is too narrow."
+    ),
+    ALTERNATING: (
+        "Each value is unlike the one before it (lag-1 autocorrelation below −1.96/√n): the values are not "
+        "independent, and the interval is wider than it need be."
+    ),
+    OUTLIERS: (
+        "Some repetitions lie further from the median than 3.5 robust standard deviations. They are part of "
+        "every figure: nothing is discarded. The diagnostics give the mean without them."
+    ),
+    SKEWED: (
+        f"The values do not look normally distributed (Shapiro-Wilk, p < {SIGNIFICANCE}). No interval here "
+        "assumes that they are, but look at the chart before you trust a mean."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A short word beside a cell's figures; MEANINGS says what it means for the reader."""
+
+    word: str
+    detail: str = ""
+
+
+def flags(cell: Cell) -> list[Flag]:
+    """What the diagnostics of a cell have to say against it."""
+    row = cell.row
+    found = []
+    if row.drift_p is not None and row.drift_p < SIGNIFICANCE:
+        found.append(Flag(DRIFT, " upwards" if (row.drift_tau or 0) > 0 else " downwards"))
+    if row.lag1_autocorrelation is not None and abs(row.lag1_autocorrelation) > lag1_limit(row.values):
+        found.append(Flag(DEPENDENT if row.lag1_autocorrelation > 0 else ALTERNATING))
+    if row.outliers:
+        found.append(Flag(OUTLIERS, f": {len(row.outliers.split())}"))
+    if row.shapiro_p is not None and row.shapiro_p < SIGNIFICANCE:
+        found.append(Flag(SKEWED))
+    return found
+
+
+def meanings(cells: Iterable[Cell]) -> dict[str, str]:
+    """The flags that these cells have, with what each means."""
+    words = {flag.word for cell in cells for flag in flags(cell)}
+    return {word: meaning for word, meaning in MEANINGS.items() if word in words}
+
+
+def chance(cells: Sequence[Cell]) -> str:
+    """How many flags are to be expected of nothing at all."""
+    tests = [
+        value
+        for cell in cells
+        for value in (cell.row.drift_p, cell.row.lag1_autocorrelation, cell.row.shapiro_p)
+        if value is not None
+    ]
+    return (
+        f"{counted(len(tests), 'test')} at a level of {SIGNIFICANCE}: about {len(tests) * SIGNIFICANCE:.1f} "
+        "of these flags would be there if nothing at all were wrong."
+    )
+
+
+def lag1_bound(cell: Cell) -> str:
+    """The autocorrelation beyond which values are not taken for independent."""
+    return f"±{rounded(lag1_limit(cell.row.values))}"
+
+
+# Pairs and claims
+
+
+def sides(row: PairComparison) -> tuple[str, str]:
+    """The two cells of a pair, with their environments only if these differ."""
+    if row.environment_a == row.environment_b:
+        return name(row.system_a), name(row.system_b)
+    return claim_sides(row)
+
+
+def claim_sides(row: PairComparison | ClaimVerdict) -> tuple[str, str]:
+    """The two cells that are compared, with their environments."""
+    return f"{name(row.system_a)} in {row.environment_a}", f"{name(row.system_b)} in {row.environment_b}"
+
+
+def differs(pair: Pair) -> bool:
+    """Whether the test found a difference, however small."""
+    return pair.row.verdict in (DIFFERENT, WITHIN_MARGIN)
+
+
+def same_system(pair: Pair) -> Sentence:
+    """What a comparison of a system with itself says about the measurement."""
+    row = pair.row
+    if differs(pair):
+        text = (
+            "Warning: {one} and {other} in {where} are one system under two names. They must not differ, but "
+            "they do, ratio {ratio}: something else has changed between their sessions, and may have changed "
+            "other figures of this page as much."
+        )
+    elif row.verdict == EQUIVALENT:
+        text = "{one} and {other} in {where}: no difference, as it must be, ratio {ratio}."
+    else:
+        text = (
+            "{one} and {other} in {where}: no difference found, as it must be, ratio {ratio}; but these "
+            "values do not show either that there is none ({verdict})."
+        )
+    return sentence(
+        text,
+        one=row.system_a,
+        other=row.system_b,
+        where=row.environment_a,
+        ratio=Number(comparison_ratio(pair), pair.id),
+        verdict=row.verdict,
+    )
+
+
+def comparison_ratio(compared: Pair | Claim) -> str:
+    """The ratio of a comparison with its interval."""
+    row = compared.row
+    return "none" if row.ratio is None else bracketed(row.ratio, row.ratio_low, row.ratio_high)
+
+
+def allowed(row: ClaimVerdict) -> str:
+    """The ratios that a claim allows."""
+    if row.at_least is not None and row.at_most is not None:
+        return f"{row.at_least:g} to {row.at_most:g}"
+    if row.at_least is not None:
+        return f"{row.at_least:g} or more"
+    return "any" if row.at_most is None else f"{row.at_most:g} or less"
+
+
+REASONS = {
+    SUPPORTED: "the whole interval lies in the allowed range",
+    REFUTED: "the whole interval lies outside of the allowed range",
+    INCONCLUSIVE: "the interval lies on both sides of an end of the allowed range",
+}
+
+
+def reason(row: ClaimVerdict) -> str:
+    """Why a comparison of a claim has its verdict."""
+    why = "there is no interval" if row.ratio_low is None else REASONS.get(row.verdict, "")
+    if row.bound and row.verdict == INCONCLUSIVE:
+        why = "the link leaves the interval open"
+    return "; ".join(filter(None, (why, row.note)))

@@ -1,0 +1,648 @@
+"""What the report says of every kind of result, and that the page keeps its promises to who reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import factories
+import make_report
+import pytest
+from hvcost import figures
+from hvcost.errors import HvcostError
+from hvcost.report import inputs, page, words
+from hvcost.report.words import Cell, Number, Pair, Placed
+from hvcost.statistics.rows import (
+    DIFFERENT,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    REFUTED,
+    SUPPORTED,
+    WITHIN_MARGIN,
+    ClaimVerdict,
+    PairComparison,
+)
+
+HOSTILE = "<script>alert('x')</script> & \"{{ 7 * 7 }}\" {reason}"
+STUDY = {"bare-metal": 567e6, "xen": 150e6, "virtualbox": 60e6, "qemu": 41e6, "kvm": 184e6}
+HELD = {"bare-metal": 94.1e6, "xen": 94.0e6, "virtualbox": 50e6, "qemu": 17.6e6, "kvm": 80e6}
+
+
+def cell(**changes: Any) -> Cell:
+    return Placed(factories.cell_statistics(**changes), f"statistics-env1-{changes.get('system', 'kvm')}")
+
+
+def bare_metal(**changes: Any) -> Cell:
+    given = {
+        "system": "bare-metal",
+        "mean_bps": 567e6,
+        "median_bps": 567e6,
+        "ratio": 1.0,
+        "ratio_low": None,
+        "ratio_high": None,
+        "limit_share": 0.602,
+    }
+    return cell(**given | changes)
+
+
+def nothing(**changes: Any) -> Cell:
+    """A cell of which every repetition failed."""
+    of_values = ("mean_bps", "median_bps", "median_low_bps", "median_high_bps", "median_confidence")
+    others = ("ratio", "ratio_low", "ratio_high", "limit_share", "drift_p", "drift_tau")
+    empty = dict.fromkeys((*of_values, *others, "lag1_autocorrelation", "shapiro_w", "shapiro_p"))
+    return cell(**empty | {"ok": 0, "failed": 10, "values": 0, "note": "kvm: no values"} | changes)
+
+
+def said(cell: Cell, baseline: Cell | None = None) -> str:
+    return words.plain(words.answer(cell, baseline))
+
+
+def environment(**changes: Any) -> figures.Environment:
+    return figures.environment(factories.environment_config("bare-metal", "kvm", **changes))
+
+
+# Sentences
+
+
+def test_a_cost_is_the_share_that_is_missing() -> None:
+    row = cell(ratio=0.3245, ratio_low=0.3141, ratio_high=0.3349, mean_bps=184e6)
+    assert said(row, bare_metal()) == (
+        "KVM costs 68 %: it delivers 32 % [31, 33] of bare metal’s TCP throughput, 184 of 567 Mbit/s."
+    )
+
+
+def test_every_number_of_an_answer_leads_to_its_own_row() -> None:
+    answer = words.answer(cell(), bare_metal())
+    numbers = {part.text: part.target for part in answer if isinstance(part, Number)}
+    assert numbers["184"] == "statistics-env1-kvm"
+    assert numbers["567"] == "statistics-env1-bare-metal"
+    assert not any(char.isdigit() for part in answer if isinstance(part, str) for char in part)
+
+
+def test_bare_metal_is_what_the_others_are_compared_with() -> None:
+    assert said(bare_metal(), bare_metal()) == "Bare metal, with no hypervisor at all, reaches 567 Mbit/s."
+
+
+def test_what_the_link_set_on_both_sides_is_no_cost() -> None:
+    held = cell(
+        at_limit=True, median_bps=93.9e6, limit_bps=94.1e6, ratio=0.999, ratio_low=0.99, ratio_high=1.0
+    )
+    sentence = said(held, bare_metal(at_limit=True, median_bps=94e6))
+    assert sentence == (
+        "KVM: this link cannot show its cost. Its median is 93.9 Mbit/s, that of bare metal 94.0, "
+        "and the link carries no more than 94.1."
+    )
+
+
+def test_against_a_bare_metal_that_the_link_held_back_a_cost_is_a_lower_bound() -> None:
+    row = cell(ratio=0.92, ratio_low=0.91, ratio_high=0.93)
+    assert said(row, bare_metal(at_limit=True)).startswith("KVM costs 8 % or more: it delivers 92 % [91, 93]")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "beginning"),
+    [
+        (0.99, 0.97, 1.01, "KVM shows no cost that could be told from chance: it delivers 99 % [97, 101]"),
+        (1.04, 1.02, 1.06, "KVM costs nothing here: it delivers 104 % [102, 106]"),
+        (0.5, None, None, "KVM costs about 50 %: it delivers 50 % of"),
+        (1.1, None, None, "KVM shows no cost: it delivers 110 % of"),
+    ],
+)
+def test_no_cost_is_claimed_that_the_interval_does_not_show(
+    ratio: float, low: float | None, high: float | None, beginning: str
+) -> None:
+    assert said(cell(ratio=ratio, ratio_low=low, ratio_high=high), bare_metal()).startswith(beginning)
+
+
+def test_where_there_is_no_interval_the_reason_is_said() -> None:
+    row = cell(ratio=0.5, ratio_low=None, ratio_high=None, note="kvm in env1: 3 repetitions with a value")
+    assert said(row, bare_metal()).endswith("(no interval: kvm in env1: 3 repetitions with a value).")
+
+
+def test_without_bare_metal_medians_are_said_instead_of_shares() -> None:
+    row = cell(ratio=None, ratio_low=None, ratio_high=None, note="bare metal was not measured in env1")
+    assert said(row) == "KVM reaches a median of 185 [180, 188] Mbit/s."
+
+
+def test_a_median_without_an_interval_says_why() -> None:
+    row = cell(ratio=None, median_low_bps=None, median_high_bps=None, note="3 repetitions with a value")
+    assert said(row).endswith("a median of 185 Mbit/s (no interval: 3 repetitions with a value).")
+
+
+def test_failed_repetitions_are_said_beside_the_cost() -> None:
+    assert said(cell(ok=8, failed=2), bare_metal()).endswith("Mbit/s. 2 of 10 repetitions failed.")
+    assert said(nothing(), bare_metal()) == "KVM: there is no figure. 10 of 10 repetitions failed."
+
+
+def test_a_bare_metal_without_a_figure_is_no_baseline() -> None:
+    assert words.baseline([nothing(system="bare-metal"), cell()]) is None
+    assert words.baseline([cell(), bare_metal()]) == bare_metal()
+
+
+def test_answers_begin_with_bare_metal_and_the_cheapest_and_end_with_what_failed() -> None:
+    cells = [nothing(system="xen"), cell(system="qemu", mean_bps=4e7), cell(mean_bps=1e8), bare_metal()]
+    assert [each.row.system for each in words.by_cost(cells)] == ["bare-metal", "kvm", "qemu", "xen"]
+
+
+def test_variants_keep_their_names() -> None:
+    assert said(cell(system="kvm-e1000"), bare_metal()).startswith("kvm-e1000 costs 80 %")
+
+
+@pytest.mark.parametrize(
+    ("share", "text", "cost"),
+    [
+        (words.Share(0.3312, 0.3141, 0.3489), "33 % [31, 35]", "67"),
+        (words.Share(0.0728, 0.0711, 0.0742), "7.3 % [7.1, 7.4]", "92.7"),
+        (words.Share(0.5321, 0.5311, 0.5334), "53.2 % [53.1, 53.3]", "46.8"),
+        (words.Share(0.99555, 0.99554, 0.99556), "99.56 % [99.55, 99.56]", "0.44"),
+        (words.Share(0.5, 0.5, 0.5), "50.00 % [50.00, 50.00]", "50.00"),
+        (words.Share(0.5, None, None), "50 %", "50"),
+    ],
+)
+def test_a_share_has_as_many_digits_as_its_interval_bears(share: words.Share, text: str, cost: str) -> None:
+    assert (str(share), share.cost) == (text, cost)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.00"),
+        (44, "44.0"),
+        (567.4, "567"),
+        (999.6, "1000"),
+        (12345.6, "12346"),
+        (0.01234, "0.0123"),
+        (0.0000123, "0.0000123"),
+        (-0.5, "−0.500"),
+    ],
+)
+def test_numbers_have_three_digits_and_no_exponent(value: float, text: str) -> None:
+    assert words.rounded(value) == text
+
+
+def test_the_ends_of_an_interval_are_told_apart() -> None:
+    assert words.bracketed(1.0016, 0.999851, 1.00336) == "1.002 [0.9999, 1.003]"
+    assert words.bracketed(2.0, 2.0, 2.0) == "2.00 [2.00, 2.00]"
+    assert words.bracketed(2.0, None, None) == "2.00"
+
+
+def test_the_link_is_named_where_bare_metal_reached_it() -> None:
+    cells = [bare_metal(at_limit=True, median_bps=94e6, limit_share=0.999), cell()]
+    assert words.plain(words.limit(environment(rate_mbit=100), cells)) == (
+        "The link of env1 runs at 100 Mbit/s and carries at most 94.1 Mbit/s of TCP: of the 1538 bytes that "
+        "a full packet takes of it, 1448 are data. Bare metal reached a median of 94.0, so hypervisors that "
+        "come near cannot be told apart by this link, and every cost there is a lower bound."
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "end"),
+    [
+        (
+            [bare_metal(), cell()],
+            "Bare metal reached a median of 567, 60 % of that: the machines set",
+        ),
+        ([cell(at_limit=True), cell(system="xen")], "KVM came near it: there, this link cannot tell systems"),
+        ([cell()], "No system came near it."),
+        ([], "No system came near it."),
+    ],
+)
+def test_what_came_near_the_limit_is_named(cells: list[Cell], end: str) -> None:
+    assert end in words.plain(words.limit(environment(), cells))
+
+
+def test_emulated_machines_are_never_passed_off_as_hardware() -> None:
+    assert "not the speed of hardware" in words.caveat(environment())
+    assert words.caveat(environment(connection="ssh")) == ""
+    assert "one computer" in words.caveat(environment(connection="local"))
+
+
+def certainty(*cells: Cell, boots: int = 1) -> str:
+    return " ".join(words.plain(sentence) for sentence in words.certainty(cells, boots, 10))
+
+
+def test_one_boot_is_said_to_speak_for_itself_alone() -> None:
+    assert "booted once and measured in 10 repetitions" in certainty(cell())
+    assert "another boot may well give other figures" in certainty(cell())
+    assert certainty(cell(), boots=5).startswith("Each figure is of 5 boots with 10 repetitions each.")
+
+
+def test_how_sure_it_is_names_what_weakens_it() -> None:
+    text = certainty(
+        cell(),
+        cell(system="xen", ok=3, failed=7, values=3),
+        cell(system="qemu", drift_p=0.01),
+    )
+    assert "7 of 30 repetitions failed" in text
+    assert "Xen in env1 has the fewest values: 3." in text
+    assert "too narrow for QEMU in env1" in text
+
+
+def test_nothing_measured_leaves_nothing_to_be_sure_of() -> None:
+    assert "10 of 10 repetitions failed" in certainty(nothing())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words_of_flags"),
+    [
+        ({}, []),
+        ({"drift_p": 0.01, "drift_tau": 0.6}, ["drift upwards"]),
+        ({"drift_p": 0.01, "drift_tau": -0.6}, ["drift downwards"]),
+        ({"lag1_autocorrelation": 0.63}, ["dependent"]),
+        ({"lag1_autocorrelation": -0.63}, ["alternating"]),
+        ({"lag1_autocorrelation": 0.63, "values": 9}, []),
+        ({"outliers": "1/3 1/7"}, ["outliers: 2"]),
+        ({"shapiro_p": 0.049}, ["not normal"]),
+        ({"drift_p": None, "lag1_autocorrelation": None, "shapiro_p": None}, []),
+    ],
+)
+def test_flags_say_what_the_diagnostics_found(changes: dict[str, Any], words_of_flags: list[str]) -> None:
+    flagged = cell(**changes)
+    assert [flag.word + flag.detail for flag in words.flags(flagged)] == words_of_flags
+    assert len(words.meanings([flagged])) == len(words_of_flags)
+
+
+def test_flags_that_chance_alone_would_raise_are_counted() -> None:
+    assert words.chance([cell(), cell()]).startswith("6 tests at a level of 0.05: about 0.3 of these flags")
+
+
+def test_the_confidence_of_medians_is_said_once() -> None:
+    assert words.confidence([cell(), cell()]) == "Its confidence is 97.9 %."
+    assert words.confidence([cell(), cell(median_confidence=0.96)]) == "Its confidence is 96.0 to 97.9 %."
+    assert words.confidence([nothing()]) == ""
+
+
+def pair(**changes: Any) -> Pair:
+    made = PairComparison(
+        family="within env1, tcp",
+        workload="tcp",
+        environment_a="env1",
+        system_a="kvm",
+        environment_b="env1",
+        system_b="kvm-again",
+        same=True,
+        values_a=10,
+        values_b=10,
+        ratio=1.002,
+        ratio_low=0.99,
+        ratio_high=1.01,
+        cliffs_delta=0.1,
+        mann_whitney_u=55.0,
+        p=0.7,
+        p_holm=0.7,
+        margin=0.05,
+        equivalence_p=0.001,
+        equivalence_p_holm=0.001,
+        at_limit_a=False,
+        at_limit_b=False,
+        verdict=EQUIVALENT,
+        note="",
+    )
+    return Placed(replace(made, **changes), "comparisons-1")
+
+
+def test_one_system_under_two_names_must_not_differ() -> None:
+    assert words.plain(words.same_system(pair())) == (
+        "kvm and kvm-again in env1: no difference, as it must be, ratio 1.00 [0.990, 1.01]."
+    )
+    unsure = words.plain(words.same_system(pair(verdict=INCONCLUSIVE)))
+    assert "no difference found" in unsure
+    assert "do not show either that there is none (inconclusive)" in unsure
+    for verdict in (DIFFERENT, WITHIN_MARGIN):
+        warning = words.plain(words.same_system(pair(verdict=verdict)))
+        assert warning.startswith("Warning: kvm and kvm-again in env1 are one system under two names.")
+
+
+def test_sides_name_environments_where_they_differ() -> None:
+    assert words.sides(pair(system_b="xen").row) == ("KVM", "Xen")
+    assert words.sides(pair(environment_b="env2").row) == ("KVM in env1", "kvm-again in env2")
+
+
+def claim(**changes: Any) -> ClaimVerdict:
+    made = ClaimVerdict(
+        claim="C2",
+        text="Xen reaches about twice QEMU’s throughput",
+        workload="tcp",
+        environment_a="env1",
+        system_a="xen",
+        environment_b="env1",
+        system_b="qemu",
+        at_least=1.6,
+        at_most=2.4,
+        ratio=3.66,
+        ratio_low=3.5,
+        ratio_high=3.8,
+        bound="",
+        verdict=REFUTED,
+        claim_verdict=REFUTED,
+        note="",
+    )
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ((1.6, 2.4), "1.6 to 2.4"),
+        ((0.95, None), "0.95 or more"),
+        ((None, 2), "2 or less"),
+        ((None, None), "any"),
+    ],
+)
+def test_what_a_claim_allows(bounds: tuple[float | None, float | None], text: str) -> None:
+    assert words.allowed(claim(at_least=bounds[0], at_most=bounds[1])) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "the whole interval lies outside of the allowed range"),
+        ({"verdict": SUPPORTED}, "the whole interval lies in the allowed range"),
+        ({"verdict": INCONCLUSIVE}, "the interval lies on both sides of an end of the allowed range"),
+        (
+            {"verdict": INCONCLUSIVE, "bound": "both", "note": "the link set both"},
+            "the link leaves the interval open; the link set both",
+        ),
+        (
+            {"verdict": INCONCLUSIVE, "ratio_low": None, "ratio_high": None, "note": "xen was not measured"},
+            "there is no interval; xen was not measured",
+        ),
+    ],
+)
+def test_why_a_comparison_of_a_claim_has_its_verdict(changes: dict[str, Any], text: str) -> None:
+    assert words.reason(claim(**changes)) == text
+
+
+# The page
+
+
+@dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str]
+    text: str = ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """Elements of a page in their order, each with the text that is directly in it."""
+
+    elements: list[Element] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(Element(tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1].tag != "style":
+            self.elements[-1].text += data
+            self.text = f"{self.text} {data}"
+
+    @property
+    def said(self) -> str:
+        """Its text on one line."""
+        return " ".join(self.text.split())
+
+    def each(self, tag: str, name: str = "") -> Iterator[Element]:
+        """Elements of this tag that have this attribute."""
+        return (e for e in self.elements if e.tag == tag and (not name or name in e.attributes))
+
+
+def parsed(html: str) -> Page:
+    found = Page()
+    found.feed(html)
+    return found
+
+
+ENVIRONMENTS = (
+    factories.environment_config(*STUDY, "nspawn", id="env1"),
+    factories.environment_config(*HELD, id="env2", rate_mbit=100),
+)
+CLAIMS = (claim(), claim(environment_a="env2", environment_b="env2", text=HOSTILE, claim="C3"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two environments with all that can be in them: failures, a link's limit, a system not measured."""
+    folder = tmp_path_factory.mktemp("results")
+    records = factories.raw_records(STUDY, failed={("virtualbox", 3)})
+    records += factories.raw_records(HELD, environment="env2")
+    hostile = {"environment": "env2", "system": "kvm", "repetition": 10}
+    records = [
+        factories.failed_record(HOSTILE, **hostile)
+        if (each.environment, each.system, each.repetition) == ("env2", "kvm", 10)
+        else each
+        for each in records
+    ]
+    environments = [dict(each) for each in ENVIRONMENTS]
+    environments[1]["description"] = HOSTILE
+    factories.write_results(records, folder, environments=environments, claims=CLAIMS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(results: Path) -> str:
+    return rendered(results)
+
+
+@pytest.fixture(scope="module")
+def made(html: str) -> Page:
+    return parsed(html)
+
+
+def rendered(folder: Path) -> str:
+    return page.render(inputs.read(folder / "experiment.json", folder))
+
+
+def test_every_link_within_the_page_has_a_target_and_every_id_is_there_once(made: Page) -> None:
+    ids = [element.attributes["id"] for element in made.elements if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    targets = {e.attributes["href"][1:] for e in made.each("a") if e.attributes["href"].startswith("#")}
+    labels = {e.attributes["aria-labelledby"] for e in made.elements if "aria-labelledby" in e.attributes}
+    assert targets | labels <= set(ids)
+
+
+def test_links_to_files_lead_to_files_beside_the_page(made: Page, results: Path) -> None:
+    urls = {e.attributes["href"] for e in made.each("a") if not e.attributes["href"].startswith("#")}
+    assert {"env1/statistics.csv", "env2/measurements.csv", "comparisons.csv", "claims.csv"} <= urls
+    assert [url for url in urls if not (results / url).is_file()] == []
+
+
+def test_every_number_of_a_table_leads_to_the_row_that_has_it(made: Page) -> None:
+    numbers = [e for e in made.each("a") if e.attributes.get("class") == "number"]
+    assert len(numbers) > 200
+    rows = {e.attributes["id"] for e in made.each("tr", "id")}
+    assert {f"statistics-env2-{n}" for n in range(1, 6)} | {"comparisons-1", "claims-2"} <= rows
+
+
+def test_the_rows_of_the_data_are_those_of_the_files(made: Page, results: Path) -> None:
+    written = (results / "comparisons.csv").read_text(encoding="utf-8").splitlines()
+    assert written[0].split(",")[-1] == "note"
+    assert len([e for e in made.each("tr", "id") if "comparisons" in e.attributes["id"]]) == len(written) - 1
+
+
+def test_nothing_is_fetched_and_nothing_runs(html: str, made: Page) -> None:
+    assert not {"script", "iframe", "object", "embed", "audio", "video", "form"} & {
+        element.tag for element in made.elements
+    }
+    sources = [e.attributes["src"] for e in made.elements if "src" in e.attributes]
+    assert len(sources) == 8
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert [e.attributes["href"] for e in made.each("link")] == ["data:,"]
+    assert "url(" not in html and "@import" not in html
+    assert "http://" not in html and "https://" not in html
+
+
+def test_texts_of_others_stay_texts(html: str, made: Page) -> None:
+    assert "<script" not in html
+    assert made.said.count(HOSTILE.partition(">")[0]) == html.count("&lt;script") > 3
+    assert "49" not in html.partition("&lt;script")[2][:80]
+
+
+def test_the_page_is_the_same_wherever_it_is_made(results: Path, html: str, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "elsewhere")
+    assert rendered(tmp_path / "elsewhere") == html
+    assert str(results) not in html
+
+
+def test_no_computer_is_named(tmp_path: Path) -> None:
+    html = with_facts(tmp_path, controller={"hostname": "somebodys-laptop", "kernel": "6.12"})
+    assert "6.12" in html
+    assert "somebodys-laptop" not in html
+
+
+def test_the_page_is_built_for_every_reader(made: Page) -> None:
+    assert len(list(made.each("h1"))) == 1
+    assert next(made.each("html")).attributes["lang"] == "en"
+    assert next(made.each("a")).attributes["href"] == "#answer"
+    assert all(element.attributes["alt"] for element in made.each("img"))
+    assert all(element.attributes["scope"] for element in made.each("th"))
+    assert len(list(made.each("table"))) == len(list(made.each("caption")))
+    regions = [e for e in made.each("div") if e.attributes.get("class") == "scroll"]
+    assert all(e.attributes["tabindex"] == "0" and e.attributes["aria-label"] for e in regions)
+
+
+def test_the_answer_comes_first(made: Page) -> None:
+    text = made.said
+    assert text.index("KVM costs") < text.index("What limits it") < text.index("How sure is this")
+    assert text.index("How sure is this") < text.index("Results of env1")
+
+
+def test_what_was_not_measured_is_named(made: Page) -> None:
+    assert "System container (nspawn) was planned, but not measured" in made.said
+    assert "10 : boot 1 not measured" in made.said
+
+
+def test_every_reason_of_a_failure_is_there_with_its_place(made: Page) -> None:
+    assert "the guest was not ready after 300 s virtualbox boot 1, tcp 3" in made.said
+    assert "kvm boot 1, tcp 10" in made.said
+
+
+def test_the_versions_that_measured_are_named_or_said_to_be_unknown(results: Path, tmp_path: Path) -> None:
+    assert "The commit of some sessions is not recorded" in parsed(rendered(results)).said
+    measured = with_facts(tmp_path, software={"commit": "0123abc-dirty", "python_version": "3.11.2"})
+    assert "git checkout 0123abc\n" in measured
+    assert "Files were edited since commit 0123abc" in measured
+
+
+def with_facts(folder: Path, **facts: Any) -> str:
+    records = [replace(each, facts=facts) for each in factories.raw_records({"kvm": 1e8}, repetitions=3)]
+    environments = [factories.environment_config("kvm")]
+    factories.write_results(records, folder, environments=environments)
+    return rendered(folder)
+
+
+def test_without_claims_the_study_is_not_mentioned(tmp_path: Path) -> None:
+    html = with_facts(tmp_path)
+    assert "study of 2010" not in html
+    assert "What was claimed" not in html
+
+
+def test_without_bare_metal_the_page_says_so_and_shows_medians(tmp_path: Path) -> None:
+    text = parsed(with_facts(tmp_path)).said
+    assert "There is no figure of bare metal here" in text
+    assert "KVM reaches a median of" in text
+
+
+def test_a_system_that_differs_from_itself_is_warned_of_first(tmp_path: Path) -> None:
+    records = factories.raw_records({"kvm": 1e8, "kvm-again": 2e8})
+    environments = [factories.environment_config("kvm", "kvm-again")]
+    twins = {frozenset(("kvm", "kvm-again"))}
+    factories.write_results(records, tmp_path, environments=environments, same=twins)
+    text = parsed(rendered(tmp_path)).said
+    assert text.index("Warning: kvm and kvm-again in env1") < text.index("reaches a median")
+
+
+def test_an_environment_without_any_session_is_there_as_not_measured(tmp_path: Path) -> None:
+    environments = [factories.environment_config("kvm", id=name) for name in ("env1", "env2")]
+    factories.write_results(factories.raw_records({"kvm": 1e8}), tmp_path, environments=environments)
+    shutil.rmtree(tmp_path / "env2")
+    text = parsed(rendered(tmp_path)).said
+    assert text.count("KVM was planned, but not measured") == 1
+    assert "env2 in detail" in text
+
+
+def test_facts_that_differ_between_sessions_say_where(tmp_path: Path) -> None:
+    records = [
+        replace(each, facts={"host": {"kernel": f"6.12 under {each.system}", "cpus": 2, "boot_id": "x"}})
+        for each in factories.raw_records({"kvm": 1e8, "xen": 1e8}, repetitions=1)
+    ]
+    environments = [factories.environment_config("kvm", "xen")]
+    factories.write_results(records, tmp_path, environments=environments)
+    (host,) = page.machines(inputs.read(tmp_path / "experiment.json", tmp_path).places[0])
+    assert host.facts == (
+        page.Fact("cpus", (("2", ""),)),
+        page.Fact("kernel", (("6.12 under kvm", "kvm"), ("6.12 under xen", "xen"))),
+    )
+
+
+def test_scripts_among_the_commands_are_shortened() -> None:
+    argv = ["sh", "-c", "\n# first line\nsecond\n", "name with space"]
+    assert page.command_line(argv) == "sh -c '# first line … (2 lines)' 'name with space'"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("env1/figures/topology.svg", "<svg", "topology.svg: not a figure"),
+        ("env1/host.json", "{}", "host.json: `prepared_at` is missing"),
+        ("env1/statistics.csv", "a,b\n", "statistics.csv: not a table of CellStatistics"),
+        ("env1/raw/kvm/boot1/tcp-1.json", "{}", "tcp-1.json: not a raw record"),
+        ("experiment.json", "{}", "experiment.json: not an experiment"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_named(
+    tmp_path: Path, file: str, text: str, message: str
+) -> None:
+    with_facts(tmp_path)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    with pytest.raises(HvcostError, match=message):
+        rendered(tmp_path)
+
+
+def test_names_that_would_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    with_facts(tmp_path)
+    path = tmp_path / "experiment.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["environments"][0]["environment"] = "../etc"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(HvcostError, match="not a name for a file"):
+        rendered(tmp_path)
+
+
+def test_the_program_writes_the_page(
+    results: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "new" / "report.html"
+    options = ["--experiment", str(results / "experiment.json"), "--results", str(results)]
+    monkeypatch.setattr("sys.argv", ["make_report.py", *options, "--output", str(output)])
+    assert make_report.main() == 0
+    assert output.read_text(encoding="utf-8") == html
