@@ -1,0 +1,128 @@
+"""How time and memory of the analysis grow: synthetic raw files, and every step from them to the report.
+
+    PYTHONPATH=scripts python tests/measure_scale.py    # 1,000 and 10,000 repetitions; 400 MB in /tmp
+
+Prints a line per step: seconds and the largest memory of its process. A step that takes more than ten times
+as long for ten times the repetitions is worse than linear.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+from factories import HOST, raw_records, write_raw
+from hvcost import config, description
+from hvcost.record import Command
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+CONFIG = SCRIPTS.parent / "config"
+MEANS_BPS = {"bare-metal": 567e6, "xen": 416e6, "virtualbox": 30e6, "kvm": 184e6, "qemu": 41e6}
+# As many command lines as a session of the default experiment has.
+COMMANDS = (Command("env1 host", ("ip", "link", "show", "dev", "measured0", "x" * 200), 0, 0.01),) * 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one program took: wall time, and the largest memory of its process."""
+
+    name: str
+    duration_s: float
+    memory_mib: float
+
+
+def results_of(repetitions: int, folder: Path) -> None:
+    """A folder of results with so many repetitions in all: five systems, two environments, ten boots."""
+    content = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    content |= {"boots": 10, "repetitions": repetitions // 100}
+    experiment = config.experiment(content, CONFIG / "schema.yaml")
+    folder.mkdir(parents=True)
+    (folder / "experiment.json").write_text(description.as_text(experiment.description()))
+    for environment in experiment.environments:
+        records = raw_records(
+            MEANS_BPS, environment=environment, boots=10, repetitions=experiment.repetitions
+        )
+        write_raw([replace(record, commands=COMMANDS) for record in records], folder)
+        (folder / environment / "host.json").write_text(json.dumps(HOST | {"environment": environment}))
+
+
+def steps(folder: Path) -> list[Step]:
+    """Every program of the analysis as the workflow runs it, one after the other."""
+    experiment = json.loads((folder / "experiment.json").read_text())
+    specs = {spec["environment"]: json.dumps(spec) for spec in experiment["environments"]}
+    taken = []
+    for name, spec in specs.items():
+        place = folder / name
+        parts = [place / f"measurements/{system}.csv" for system in MEANS_BPS]
+        for part in parts:
+            raw = sorted((place / "raw" / part.stem).glob("boot*/*.json"))
+            taken.append(run("parse_repetitions", "--output", part, *raw))
+        measurements = place / "measurements.csv"
+        taken.append(run("collect_measurements", "--output", measurements, *parts))
+        environment = ("--environment", spec, "--measurements", measurements)
+        taken.append(
+            run("compute_statistics", *environment, "--seed", 2010, "--output", place / "statistics.csv")
+        )
+        host = ("--host", place / "host.json")
+        taken.append(run("plot_environment", *environment, *host, "--output", place / "figures"))
+    tables = [folder / name / "measurements.csv" for name in specs]
+    statistics = [folder / name / "statistics.csv" for name in specs]
+    described = ("--experiment", folder / "experiment.json")
+    taken.append(run("compare_systems", *described, "--output", folder / "comparisons.csv", *tables))
+    taken.append(run("judge_claims", *described, "--output", folder / "claims.csv", *tables))
+    environments = f"[{', '.join(specs.values())}]"
+    taken.append(
+        run(
+            "plot_comparison",
+            *("--environments", environments, "--statistics", *statistics),
+            *("--output", folder / "figures", "--", *tables),
+        )
+    )
+    taken.append(run("make_report", *described, "--results", folder, "--output", folder / "report.html"))
+    return taken
+
+
+def run(name: str, *arguments: object) -> Step:
+    """One program in a process of its own."""
+    started_s = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, SCRIPTS / f"{name}.py", *map(str, arguments)], stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{name} ended with exit code {os.waitstatus_to_exitcode(status)}")
+    return Step(name, time.monotonic() - started_s, usage.ru_maxrss / 1024)
+
+
+def main() -> None:
+    """Measure both sizes and print them side by side."""
+    columns = []
+    for repetitions in (1_000, 10_000):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch, "results")
+            results_of(repetitions, folder)
+            columns.append(steps(folder))
+    print(f"{'step':22}{'1,000 repetitions':>24}{'10,000 repetitions':>24}")
+    for name in dict.fromkeys(step.name for step in columns[0]):
+        print(
+            f"{name:22}"
+            + "".join(_cell([step for step in column if step.name == name]) for column in columns)
+        )
+    print(f"{'all':22}" + "".join(_cell(column) for column in columns))
+
+
+def _cell(taken: list[Step]) -> str:
+    duration_s = sum(step.duration_s for step in taken)
+    return f"{duration_s:12.1f} s{max(step.memory_mib for step in taken):6.0f} MiB"
+
+
+if __name__ == "__main__":
+    main()
