@@ -1,0 +1,120 @@
+"""Analysis anywhere: real raw files of the default experiment, analysed again with nothing but Python.
+
+tests/data/study.tar.xz holds what a run of config/config.yaml left: experiment.json, and of each environment
+host.json and raw/. tests/data/study/ holds the tables that were made of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from hvcost.statistics import rows
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(__file__).parent / "data"
+TABLES = ("env1/statistics.csv", "env2/statistics.csv", "comparisons.csv", "claims.csv")
+
+
+def unpacked(folder: Path) -> Path:
+    """The sample in a folder of its own."""
+    with tarfile.open(DATA / "study.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def reanalysed(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The folder after scripts/reanalyse.py, on a computer without a single other program."""
+    nothing = folder.parent / "nothing"
+    nothing.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts/reanalyse.py", folder],
+        env={"PATH": str(nothing), "HOME": str(nothing)} | environment,
+        cwd=nothing,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, analysed; not to be changed."""
+    folder = unpacked(tmp_path_factory.mktemp("one") / "study")
+    said = reanalysed(folder)
+    assert said.returncode == 0, said.stderr
+    return folder
+
+
+def test_tables_are_those_that_were_recorded(study: Path) -> None:
+    for table in TABLES:
+        assert (study / table).read_text() == (DATA / "study" / table).read_text(), table
+
+
+def test_everything_is_the_same_bytes_elsewhere(study: Path, tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "a longer way" / "to the study")
+    again = {"LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "COLUMNS": "40"}
+    assert reanalysed(folder, **again).returncode == 0
+    assert contents(folder) == contents(study)
+
+
+def test_raw_files_are_not_touched(study: Path, tmp_path: Path) -> None:
+    before = contents(unpacked(tmp_path / "before"))
+    after = contents(study)
+    assert {name: after[name] for name in before} == before
+
+
+def test_all_repetitions_of_the_study_are_there(study: Path) -> None:
+    cells = [
+        cell
+        for environment in ("env1", "env2")
+        for cell in rows.read(rows.CellStatistics, study / environment / "statistics.csv")
+    ]
+    assert {(cell.planned, cell.ok) for cell in cells} == {(10, 10)}
+    assert len(cells) == 10
+
+
+def test_a_system_without_raw_files_is_left_out_and_named(study: Path, tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "study")
+    for environment in ("env1", "env2"):
+        shutil.rmtree(folder / environment / "raw/virtualbox")
+    assert reanalysed(folder).returncode == 0
+    page = (folder / "report.html").read_text()
+    assert "VirtualBox was planned, but" in page
+    claims = {row.claim: row for row in rows.read(rows.ClaimVerdict, folder / "claims.csv")}
+    assert claims["C1"].claim_verdict == rows.INCONCLUSIVE
+    assert claims["C1"].note == "virtualbox in env1 was not measured"
+
+
+def test_an_environment_without_raw_files_is_left_out(study: Path, tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "study")
+    shutil.rmtree(folder / "env2")
+    assert reanalysed(folder).returncode == 0
+    assert not (folder / "env2").exists()
+    assert "was planned, but" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("remove", "complaint"),
+    [
+        ("experiment.json", "experiment.json: not an experiment's description"),
+        ("env1/host.json", "env1/host.json: not facts of a host"),
+        ("env*/raw", "there are no raw files in env1, env2"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, remove: str, complaint: str) -> None:
+    folder = unpacked(tmp_path / "study")
+    for path in folder.glob(remove):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    said = reanalysed(folder)
+    assert said.returncode == 1
+    assert complaint in said.stderr
+    assert "Traceback" not in said.stderr
