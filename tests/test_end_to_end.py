@@ -96,6 +96,12 @@ def test_local_experiment_ends_with_the_figures(local: Workspace) -> None:
     assert (local.folder / "results/figures/means-tcp.svg").is_file()
 
 
+def test_local_experiment_ends_with_the_report(local: Workspace) -> None:
+    page = (local.folder / "results/report.html").read_text()
+    assert "QEMU costs about" in page
+    assert "3 repetitions with a value, an interval needs 6" in page
+
+
 def test_local_experiment_leaves_nothing_behind_and_nothing_to_do(local: Workspace) -> None:
     assert local.left_behind() == []
     assert "Nothing to be done" in local.run("all", "--configfile", "config/local.yaml")
@@ -242,6 +248,27 @@ def test_all_systems_ran_on_one_kernel_and_one_emulator(emulated: Workspace) -> 
 def test_emulated_experiment_leaves_nothing_behind_and_nothing_to_do(emulated: Workspace) -> None:
     assert emulated.left_behind() == []
     assert "Nothing to be done" in emulated.run("all", "--configfile", "config/quick.yaml")
+
+
+def test_everything_is_made_again_from_the_raw_files_alone(emulated: Workspace, tmp_path: Path) -> None:
+    results = emulated.folder / "results"
+    folder = tmp_path / "elsewhere"
+    (folder / "quick").mkdir(parents=True)
+    for name in ("experiment.json", "quick/host.json"):
+        shutil.copy(results / name, folder / name)
+    shutil.copytree(results / "quick/raw", folder / "quick/raw")
+    subprocess.run([sys.executable, ROOT / "scripts/reanalyse.py", folder], check=True)
+    made = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert Path("report.html") in made and Path("quick/figures/order-tcp.svg") in made
+    for path in made:
+        assert (folder / path).read_bytes() == (results / path).read_bytes(), path
+
+
+def test_snakemakes_own_report_has_every_figure_with_its_caption(emulated: Workspace) -> None:
+    emulated.run("--report", "workflow.html", "--configfile", "config/quick.yaml")
+    page = (emulated.folder / "workflow.html").read_text()
+    for text in ("Environment quick, order-tcp.", "ratios-tcp, all environments.", "The answer in words"):
+        assert text in page
 
 
 def test_preparing_a_host_again_changes_nothing_that_is_there(emulated: Workspace) -> None:

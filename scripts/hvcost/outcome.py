@@ -16,8 +16,8 @@ from hvcost.wording import counted
 FAILURE = re.compile(r"^\S+ \S+ ERROR hvcost\.program: (.*)", re.MULTILINE)
 
 ADVICE = (
-    "  The rest is measured. The same command tries again what failed. Tables and figures wait for it, "
-    "or are made without it if the configuration leaves that system out."
+    "  The rest is measured. The same command tries again what failed; tables, figures and the report wait "
+    "for it. To have them of what is there: python scripts/reanalyse.py results"
 )
 
 
