@@ -89,9 +89,9 @@ def test_a_system_without_raw_files_is_left_out_and_named(study: Path, tmp_path:
     assert reanalysed(folder).returncode == 0
     page = (folder / "report.html").read_text()
     assert "VirtualBox was planned, but" in page
-    claims = {row.claim: row for row in rows.read(rows.ClaimVerdict, folder / "claims.csv")}
-    assert claims["C1"].claim_verdict == rows.INCONCLUSIVE
-    assert claims["C1"].note == "virtualbox in env1 was not measured"
+    claims = [row for row in rows.read(rows.ClaimVerdict, folder / "claims.csv") if row.claim == "C1"]
+    assert {row.claim_verdict for row in claims} == {rows.INCONCLUSIVE}
+    assert [row.note for row in claims] == [f"virtualbox in env{n} was not measured" for n in (1, 2)]
 
 
 def test_an_environment_without_raw_files_is_left_out(study: Path, tmp_path: Path) -> None:
