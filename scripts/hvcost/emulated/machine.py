@@ -35,8 +35,8 @@ SEEN_CHARACTERS = 2000
 XEN_AND_GUEST_MIB = 768
 # Without 5-level paging VirtualBox's BIOS boots; without RDTSCP Xen can emulate what its guests do.
 TRANSLATED_CPU = "max,-la57,-rdtscp"
-# When Xen switches SIMD registers lazily, as it does on AMD, some of them are lost under translation: programs
-# of dom0 and of guests compute nonsense once in some hundred times, and crash.
+# When Xen switches SIMD registers lazily, as it does on AMD, some of them are lost under translation:
+# programs of dom0 and of guests compute nonsense once in some hundred times, and crash.
 XEN_SWITCHING = "spec-ctrl=eager-fpu"
 
 
