@@ -171,8 +171,8 @@ def test_equal_readings_are_known_to_the_last_digit_only() -> None:
 
 
 def test_an_interval_without_a_bound_is_none_and_said() -> None:
-    uneven = [0.000001] * 9 + [1e6]
-    row = compared(("env1", "xen", uneven), ("env1", "kvm", around(100)))[0]
+    uneven = sample([0.001] * 9 + [1e6], system="xen", hypervisor="xen", resolution_bps=1.0)
+    (row,) = comparisons([uneven, sample(around(100))], QUESTION)
     assert row.ratio and row.p is not None
     assert (row.ratio_low, row.ratio_high) == (None, None)
     assert "values too uneven for an interval" in row.note
