@@ -80,7 +80,7 @@ def test_local_experiment_measures_and_proves_every_repetition(local: Workspace)
         assert [(one.status, one.reason) for one in records] == [("ok", None)] * 3
         for one in records:
             assert one.client and one.client.argv[:2] == ("iperf", "-c")
-            assert one.server and one.server.argv == ("iperf", "-s")
+            assert one.server and one.server.argv == ("iperf", "-s", "-B", one.client.argv[2])
             assert "congctl cubic" in str((one.facts["client"] or {})["route"])
             assert any("iperf" in command.argv for command in one.commands)
     expected = {"enabled": False, "status": "running", "vendor": "TCGTCGTCGTCG", "driver": "virtio_net"}

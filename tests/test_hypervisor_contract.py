@@ -55,7 +55,7 @@ class Ground:
         return SystemPlan(
             name="contract guest",
             guest=Guest(SHAPE, files),
-            bridge=preparation.BRIDGE,
+            bridge=environment.BRIDGE,
             interface=self.operation.host_interface,
             link=LINK,
             runtime=self.operation.runtime,

@@ -20,6 +20,8 @@ from hvcost.connections.ssh import SshAddress, SshConnection
 from hvcost.emulated import image as host_images
 from hvcost.emulated import machine
 from hvcost.errors import MachineError, ProofError
+from hvcost.hosts import boot
+from hvcost.hosts.custody import Custody, addressed, custody
 from hvcost.hypervisors import BootMode
 from hvcost.network import Link
 from hvcost.record import Facts
@@ -31,6 +33,7 @@ RUNTIME = Path("/run")
 REMOTE_FILES = "/var/lib/hvcost"
 REMOTE_RUNTIME = "/run/hvcost"
 LOCAL_INTERFACE = "lan0"
+BRIDGE = "hvcost-br0"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def in_operation(
         runtime = stack.enter_context(_runtime_folder(place.state))
         kind = place.host["connection"]
         if kind == "ssh":
-            opened = _real(place, journal, stack)
+            opened = _real(place, journal, stack, boot_mode)
         elif kind == "local":
             opened = _local(place, computer, runtime, stack)
         else:
@@ -183,11 +186,12 @@ def _emulated(
     )
 
 
-def _real(place: Place, journal: Journal, stack: contextlib.ExitStack) -> Operation:
-    host = _ssh(f"{place.name} host", place.host, journal, stack)
-    client: Connection = LocalConnection(f"{place.name} client", journal)
-    if place.client["connection"] == "ssh":
-        client = _ssh(f"{place.name} client", place.client, journal, stack)
+def _real(place: Place, journal: Journal, stack: contextlib.ExitStack, boot_mode: BootMode) -> Operation:
+    host, guard = _in_custody(f"{place.name} host", place.host, journal, boot_mode, stack)
+    guard.take(place.host["interface"], BRIDGE)
+    client = connected(f"{place.name} client", place.client, journal)
+    stack.callback(client.close)
+    stack.enter_context(addressed(client, place.client["interface"], place.link))
     return Operation(
         host=host,
         host_interface=place.host["interface"],
@@ -198,11 +202,43 @@ def _real(place: Place, journal: Journal, stack: contextlib.ExitStack) -> Operat
     )
 
 
-def _ssh(name: str, spec: Mapping[str, Any], journal: Journal, stack: contextlib.ExitStack) -> SshConnection:
-    address = SshAddress(spec["address"], spec.get("user"), spec.get("port"))
-    connection = SshConnection(name, address, journal)
-    stack.callback(connection.close)
-    return connection
+@contextlib.contextmanager
+def host_alone(spec: Mapping[str, Any], journal: Journal, boot_mode: BootMode) -> Iterator[Connection]:
+    """A real host by itself, locked and booted as wanted, with its network as it is."""
+    with contextlib.ExitStack() as stack:
+        name = f"{spec['environment']} host"
+        yield _in_custody(name, spec["host"], journal, boot_mode, stack)[0]
+
+
+def _in_custody(
+    name: str,
+    spec: Mapping[str, Any],
+    journal: Journal,
+    boot_mode: BootMode,
+    stack: contextlib.ExitStack,
+) -> tuple[SshConnection, Custody]:
+    """The host, locked until the stack is left, and rebooted if it is not booted as wanted."""
+
+    def connect() -> SshConnection:
+        return _by_ssh(name, spec, journal)
+
+    def hold(connection: SshConnection) -> tuple[SshConnection, Custody]:
+        stack.callback(connection.close)
+        return connection, stack.enter_context(custody(connection))
+
+    host, guard = hold(connect())
+    if boot.boot_mode(host) != boot_mode:
+        host, guard = hold(boot.reboot(host, boot_mode, connect))
+    return host, guard
+
+
+def connected(name: str, spec: Mapping[str, Any], journal: Journal) -> Connection:
+    """A real machine, or this computer, as the configuration says it is reached."""
+    return _by_ssh(name, spec, journal) if spec["connection"] == "ssh" else LocalConnection(name, journal)
+
+
+def _by_ssh(name: str, spec: Mapping[str, Any], journal: Journal) -> SshConnection:
+    return SshConnection(name, SshAddress(spec["address"], spec.get("user"), spec.get("port")), journal)
 
 
 def _new_disk(place: Place, computer: LocalConnection, image: host_images.HostImage) -> None:

@@ -160,7 +160,7 @@ def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: Guest
     return SystemPlan(
         name=f"{place.name} guest {spec.system}",
         guest=to_start,
-        bridge=preparation.BRIDGE,
+        bridge=environment.BRIDGE,
         interface=operation.host_interface,
         link=link,
         runtime=operation.runtime,
@@ -181,7 +181,7 @@ def _repetition(
     reason: str | None = None
     try:
         folder = f"{system.runtime}/server"
-        argv = tool.server_argv(workload)
+        argv = tool.server_argv(workload, system.address)
         process = Server(system.server, argv, tool.server_port, limit_s, folder)
         process.start()
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import math
+import secrets
 import shlex
 import socket
 import time
@@ -40,7 +41,7 @@ class SshConnection(Connection):
     """Runs commands on another machine.
 
     `transport` is a connected socket to use instead of making one, for machines that only their
-    namespace can reach.
+    namespace can reach. `as_root`: commands of a user who is not root are run by sudo.
     """
 
     def __init__(
@@ -50,17 +51,23 @@ class SshConnection(Connection):
         journal: Journal | None = None,
         transport: socket.socket | None = None,
         config_file: Path | None = None,
+        *,
+        as_root: bool = True,
     ) -> None:
         super().__init__(name, journal)
         self._jumps: list[SshConnection] = []
+        self._as_root: tuple[str, ...] = ()
         self._client = paramiko.SSHClient()
         try:
-            self._connect(address, transport, config_file or Path.home() / ".ssh" / "config")
+            user = self._connect(address, transport, config_file or Path.home() / ".ssh" / "config")
+            if as_root and user != "root":
+                self._become_root(user)
         except BaseException:
             self.close()
             raise
 
-    def _connect(self, address: SshAddress, transport: socket.socket | None, config_file: Path) -> None:
+    def _connect(self, address: SshAddress, transport: socket.socket | None, config_file: Path) -> str:
+        """Log in; the name of the user."""
         found = _lookup(address.host, config_file)
         host = found.get("hostname", address.host)
         port = address.port or int(found.get("port", "22"))
@@ -113,6 +120,18 @@ class SshConnection(Connection):
         established = self._client.get_transport()
         assert established
         established.set_keepalive(KEEPALIVE_S)
+        return user
+
+    def _become_root(self, user: str) -> None:
+        """Run every command by sudo(8), which must not ask for a password."""
+        sudo = ("sudo", "--non-interactive", "--")
+        result = self.run([*sudo, "true"], check=False)
+        if result.exit_code != 0:
+            raise MachineError(
+                f"{self.name}: {user} cannot become root by sudo without a password "
+                f"({result.stderr.strip()}); log in as root, or allow it: {user} ALL=(ALL) NOPASSWD: ALL"
+            )
+        self._as_root = sudo
 
     def _through(self, jumps: str, host: str, port: int, config_file: Path) -> paramiko.Channel:
         """Channel to host:port through the comma-separated jump hosts of ProxyJump (ssh_config(5))."""
@@ -124,6 +143,7 @@ class SshConnection(Connection):
                 hop,
                 transport=transport,  # type: ignore[arg-type]
                 config_file=config_file,
+                as_root=False,
             )
             self._jumps.append(connection)
             last = number == len(hops) - 1
@@ -148,7 +168,7 @@ class SshConnection(Connection):
     def _start(self, argv: Sequence[str]) -> paramiko.Channel:
         try:
             channel = self._session().open_session(timeout=CONNECT_TIMEOUT_S)
-            channel.exec_command(shlex.join(argv))
+            channel.exec_command(shlex.join([*self._as_root, *argv]))
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise MachineError(f"{self.name}: cannot run `{argv[0]}` over SSH: {error}") from error
         return channel
@@ -201,11 +221,16 @@ class SshConnection(Connection):
 
     def put(self, source: Path, destination: str) -> None:
         partial = f"{destination}.partial"
+        # SFTP does not become root.
+        first = f"/var/tmp/hvcost-{secrets.token_hex(8)}" if self._as_root else partial
         try:
             with paramiko.SFTPClient.from_transport(self._session()) as sftp:  # type: ignore[union-attr]
-                sftp.put(str(source), partial)
+                sftp.put(str(source), first)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise MachineError(f"{self.name}: cannot copy {source} to {destination}: {error}") from error
+        if first != partial:
+            self.run(["mv", "--", first, partial])
+            self.run(["chown", "root:root", partial])
         if sha256_at(self, partial) != sha256_of(source):
             raise MachineError(f"{self.name}: {destination} differs from {source} after copying")
         self.run(["mv", "--", partial, destination])
