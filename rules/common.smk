@@ -64,6 +64,10 @@ COMPUTERS = {experiments.THIS_COMPUTER}.union(
     *(environment.computers for environment in EXPERIMENT.environments.values())
 )
 
+ALL_MACHINES = experiments.as_json(
+    [EXPERIMENT.preparation_spec(env) for env in EXPERIMENT.environments]
+)
+
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
@@ -228,9 +232,15 @@ onstart:
         for job in jobs
         if job.rule.name in PREPARATIONS
     ]
-    current = plan.make(EXPERIMENT, todo, workflow.cores)
-    plan.write(current, Path(PLAN))
-    print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
+    rules_to_run = {job.rule.name for job in jobs}
+    if "check" in rules_to_run:
+        # It measures nothing, but says how long it would take.
+        whole = plan.make(EXPERIMENT, SESSIONS, workflow.cores)
+        print(plan.as_text(whole), file=sys.stderr, flush=True)
+    elif "restore" not in rules_to_run:
+        current = plan.make(EXPERIMENT, todo, workflow.cores)
+        plan.write(current, Path(PLAN))
+        print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
 
 
 def report_outcome():

@@ -67,3 +67,31 @@ rule prepare_host:
         " --guest {input.guest} {params.host_image} --packages {input.packages}"
         " --state results/machines"
         " --output {output} --log {log}"
+
+
+rule check:
+    log:
+        "logs/check.log",
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **dict.fromkeys(COMPUTERS, 1),
+    params:
+        environments=ALL_MACHINES,
+        packages="envs/host-packages.txt",
+    shell:
+        "python scripts/check_machines.py --environments {params.environments:q}"
+        " --packages {params.packages} --log {log}"
+
+
+rule restore:
+    log:
+        "logs/restore.log",
+    conda:
+        "../envs/pipeline.yaml"
+    resources:
+        **dict.fromkeys(COMPUTERS, 1),
+    params:
+        environments=ALL_MACHINES,
+    shell:
+        "python scripts/restore_hosts.py --environments {params.environments:q} --log {log}"

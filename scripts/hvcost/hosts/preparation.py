@@ -14,38 +14,48 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hvcost.connections.base import Connection, Journal, sha256_at
-from hvcost.environment import Place, in_operation, link_from
+from hvcost.environment import BRIDGE, Place, in_operation, link_from
 from hvcost.errors import MachineError, ParseError
 from hvcost.guest.image import GuestImage
-from hvcost.hosts import facts
+from hvcost.hosts import boot, facts, ledger
+from hvcost.hosts.ledger import Ledger
 from hvcost.hypervisors import GuestFiles, load_driver
 from hvcost.network import Link
 
 log = logging.getLogger(__name__)
 
-BRIDGE = "hvcost-br0"
 INSTALL_TIMEOUT_S = 1800
 
 
 def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
-    """Install the Debian packages that are missing; says which."""
-    if not packages:
+    """Install the Debian packages that are missing; all that were installed, with what they need."""
+    before = _installed(host)
+    missing = [package for package in packages if package not in before]
+    if not missing:
         return []
-    query = host.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *packages],
-        check=False,
-    ).stdout
-    installed = {line.split()[0] for line in query.splitlines() if line.endswith(" installed")}
-    missing = [package for package in packages if package not in installed]
-    if missing:
-        log.info("%s: installing %s", host.name, ", ".join(missing))
-        environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-        host.run([*environment, "apt-get", "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
+    log.info("%s: installing %s", host.name, ", ".join(missing))
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    host.run([*environment, "apt-get", "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
+    try:
         host.run(
             [*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
             timeout_s=INSTALL_TIMEOUT_S,
         )
-    return [f"installed package {package}" for package in missing]
+    finally:
+        # Also what half of an installation has left.
+        new = sorted(_installed(host) - before)
+        ledger.note(host, Ledger(packages=tuple(new)))
+    return new
+
+
+def _installed(host: Connection) -> set[str]:
+    """Names of the packages that are installed, or half installed."""
+    listed = host.run(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"]).stdout
+    return {
+        line.split()[0]
+        for line in listed.splitlines()
+        if not line.endswith((" not-installed", " config-files"))
+    }
 
 
 def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
@@ -122,19 +132,27 @@ def prepare(
     place = _place(spec, state, host_image)
     with in_operation(place, journal, purpose="prepare") as operation:
         host = operation.host
-        changes = ensure_packages(host, packages)
+        changes = _installations(host, packages)
         changes += ensure_bridge(host, operation.host_interface, place.link)
         files, uploaded = ensure_guest(host, guest, operation.files)
         changes += uploaded
         problems = []
+        is_real = spec["host"]["connection"] == "ssh"
+        needs_xen = any(load_driver(name).boot_mode == "xen" for name in spec["hypervisors"])
+        menu_changes = boot.keep_default(host) if is_real and needs_xen else []
+        if menu_changes:
+            ledger.note(host, Ledger(files=(boot.SETTINGS,)))
         for driver in (load_driver(name)({}) for name in spec["hypervisors"]):
             try:
-                changes += ensure_packages(host, driver.packages)
+                changes += _installations(host, driver.packages)
                 changes += driver.prepare(host) + driver.prepare_files(host, files)
             except MachineError as error:
                 # The other systems can be measured all the same; this one's session will fail and say so.
                 log.warning("%s", error)
                 problems.append(str(error))
+        if menu_changes:
+            boot.update_menu(host)
+            changes += menu_changes
         facts_of_host = facts.collect(host, operation.host_interface)
     return {
         "format": 1,
@@ -147,6 +165,10 @@ def prepare(
         "problems": problems,
         "commands": [asdict(command) for command in journal.commands],
     }
+
+
+def _installations(host: Connection, packages: Sequence[str]) -> list[str]:
+    return [f"installed package {package}" for package in ensure_packages(host, packages)]
 
 
 def place_of_prepared(
