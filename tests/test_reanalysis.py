@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hvcost.statistics import rows
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
 TABLES = ("env1/statistics.csv", "env2/statistics.csv", "comparisons.csv", "claims.csv")
