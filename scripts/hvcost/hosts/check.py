@@ -6,14 +6,15 @@ missing and somebody has to see to it, or a system cannot work on this machine.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hvcost.connections.base import Connection
 from hvcost.errors import MachineError
 from hvcost.hosts import boot
+from hvcost.hosts.interfaces import interfaces
+from hvcost.hosts.packages import missing_packages
 from hvcost.hypervisors import Hypervisor, hardware_virtualisation, load_driver
 
 Kind = Literal["works", "will be changed", "missing", "cannot work"]
@@ -52,7 +53,7 @@ def examine_host(
         "works", f"reached by SSH as root: {system}, booted {'under Xen' if mode == 'xen' else 'natively'}"
     )
     yield from _examine_interface(host, interface, rate_mbit)
-    addresses = _interfaces(host).get(interface, {}).get("addr_info", [])
+    addresses = interfaces(host).get(interface, {}).get("addr_info", [])
     if any(address["scope"] == "global" for address in addresses):
         yield found("will be changed", f"{interface}: its addresses are on a bridge during each session")
     drivers = {name: load_driver(name) for name in hypervisors}
@@ -76,7 +77,7 @@ def examine_client(client: Connection, interface: str, rate_mbit: int) -> Iterat
 
 
 def _examine_interface(machine: Connection, interface: str, rate_mbit: int) -> Iterator[Finding]:
-    links = _interfaces(machine)
+    links = interfaces(machine)
     if interface not in links:
         names = ", ".join(sorted(links))
         yield Finding(machine.name, "missing", f"interface {interface}; it has {names} (key interface)")
@@ -99,9 +100,7 @@ def _examine_interface(machine: Connection, interface: str, rate_mbit: int) -> I
 def _examine_packages(host: Connection, what_for: str, packages: Sequence[str]) -> Iterator[Finding]:
     if not packages:
         return
-    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *packages]
-    lines = host.run(query, check=False).stdout.splitlines()
-    missing = [package for package in packages if f"{package} installed" not in lines]
+    missing = missing_packages(host, packages)
     policy = host.run(["apt-cache", "policy", *missing], check=False).stdout if missing else ""
     unknown = [
         package for package in missing if f"{package}:\n" not in policy or _no_candidate(policy, package)
@@ -143,12 +142,6 @@ def _examine_hypervisor(host: Connection, name: str, driver: type[Hypervisor]) -
         else:
             text = f"{name}: the host does not boot by GRUB ({boot.GRUB_CONFIGURATION} is missing)"
             yield Finding(host.name, "cannot work", text)
-
-
-def _interfaces(machine: Connection) -> dict[str, Mapping[str, Any]]:
-    return {
-        link["ifname"]: link for link in json.loads(machine.run(["ip", "-json", "address", "show"]).stdout)
-    }
 
 
 def _output(machine: Connection, command: str) -> str:

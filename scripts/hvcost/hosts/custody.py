@@ -21,6 +21,7 @@ from typing import Any
 from hvcost.connections.base import Connection, Stream
 from hvcost.deadline import Deadline
 from hvcost.errors import MachineError
+from hvcost.hosts import interfaces
 from hvcost.network import Link
 
 log = logging.getLogger(__name__)
@@ -197,11 +198,7 @@ def custody(host: Connection) -> Iterator[Custody]:
 def addressed(client: Connection, interface: str, link: Link) -> Iterator[None]:
     """The client with its address on the link, which is taken away again unless it was there before."""
     address = link.with_prefix(link.client)
-    entries = json.loads(client.run(["ip", "-json", "address", "show"]).stdout)
-    found = next((entry for entry in entries if entry["ifname"] == interface), None)
-    if found is None:
-        names = ", ".join(sorted(entry["ifname"] for entry in entries))
-        raise MachineError(f"{client.name}: there is no interface {interface!r}; it has {names}")
+    found = interfaces.interface(client, interface)
     if any(entry.get("local") == str(link.client) for entry in found.get("addr_info", ())):
         yield
         return
@@ -215,15 +212,10 @@ def addressed(client: Connection, interface: str, link: Link) -> Iterator[None]:
 
 def state_of(host: Connection, interface: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The interface's entry with its addresses, and its routes."""
-    links = json.loads(host.run(["ip", "-json", "address", "show"]).stdout)
-    named = {link["ifname"]: link for link in links}
-    if interface not in named:
+    link = interfaces.interface(host, interface)
+    if "master" in link:
         raise MachineError(
-            f"{host.name}: there is no interface {interface!r}; it has {', '.join(sorted(named))}"
-        )
-    if "master" in named[interface]:
-        raise MachineError(
-            f"{host.name}: {interface} is a port of {named[interface]['master']} already; the measured "
+            f"{host.name}: {interface} is a port of {link['master']} already; the measured "
             "interface has to be a network card by itself (key environments.*.host.interface)"
         )
     routes = [
@@ -233,7 +225,7 @@ def state_of(host: Connection, interface: str) -> tuple[dict[str, Any], list[dic
             host.run(["ip", "-json", family, "route", "show", "dev", interface]).stdout or "[]"
         )
     ]
-    return named[interface], routes
+    return link, routes
 
 
 def _address(entry: Mapping[str, Any], device: str) -> str:

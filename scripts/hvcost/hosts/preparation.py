@@ -18,7 +18,9 @@ from hvcost.environment import BRIDGE, Place, in_operation, link_from
 from hvcost.errors import MachineError, ParseError
 from hvcost.guest.image import GuestImage
 from hvcost.hosts import boot, facts, ledger
+from hvcost.hosts.interfaces import interfaces
 from hvcost.hosts.ledger import Ledger
+from hvcost.hosts.packages import missing_packages, packages_by_status
 from hvcost.hypervisors import GuestFiles, load_driver
 from hvcost.network import Link
 
@@ -29,10 +31,10 @@ INSTALL_TIMEOUT_S = 1800
 
 def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
     """Install the Debian packages that are missing; all that were installed, with what they need."""
-    before = _installed(host)
-    missing = [package for package in packages if package not in before]
+    missing = missing_packages(host, packages)
     if not missing:
         return []
+    before = packages_by_status(host).keys()
     log.info("%s: installing %s", host.name, ", ".join(missing))
     environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
     host.run([*environment, "apt-get", "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
@@ -43,24 +45,14 @@ def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
         )
     finally:
         # Also what half of an installation has left.
-        new = sorted(_installed(host) - before)
+        new = sorted(packages_by_status(host).keys() - before)
         ledger.note(host, Ledger(packages=tuple(new)))
     return new
 
 
-def _installed(host: Connection) -> set[str]:
-    """Names of the packages that are installed, or half installed."""
-    listed = host.run(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"]).stdout
-    return {
-        line.split()[0]
-        for line in listed.splitlines()
-        if not line.endswith((" not-installed", " config-files"))
-    }
-
-
 def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
     """Join the measured interface and the guests by a bridge with the host's address; says what changed."""
-    links = _interfaces(host)
+    links = interfaces(host)
     if interface not in links:
         raise MachineError(
             f"{host.name}: there is no interface {interface!r}; it has {', '.join(sorted(links))}"
@@ -203,11 +195,6 @@ def _place(spec: Mapping[str, Any], state: Path, host_image: Path | None) -> Pla
         state=state,
         host_image=host_image,
     )
-
-
-def _interfaces(host: Connection) -> dict[str, dict[str, Any]]:
-    listed = json.loads(host.run(["ip", "-json", "address", "show"]).stdout)
-    return {entry["ifname"]: entry for entry in listed}
 
 
 def _addresses(entry: dict[str, Any]) -> Iterable[str]:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hvcost.figures import BASELINE
 from hvcost.link import is_at_limit, tcp_limit_bps
 from hvcost.statistics.diagnostics import diagnose
 from hvcost.statistics.intervals import median_interval
 from hvcost.statistics.ratios import Ratio, ratio, shortage
 from hvcost.statistics.rows import CellStatistics
 from hvcost.statistics.samples import Sample, Values
-
-BASELINE = "bare-metal"
 
 # What is needed of each environment's link: `rate_mbit` and `mtu` (bytes).
 Links = Mapping[str, Mapping[str, float]]
