@@ -22,7 +22,7 @@ GRUB_CONFIGURATION = "/boot/grub/grub.cfg"
 GRUB_ENVIRONMENT = "/boot/grub/grubenv"
 REBOOT_TIMEOUT_S = 900.0
 UPDATE_TIMEOUT_S = 300.0
-XEN_AND_GUEST_MIB = 768
+DOM0_MIB = 4096
 POLL_S = 2.0
 ENTRY = re.compile(r"^\s*(?P<kind>menuentry|submenu)\s+'(?P<title>[^']*)'(?P<rest>.*)\{\s*$")
 IDENTIFIER = re.compile(r"\$menuentry_id_option\s+'([^']+)'")
@@ -62,10 +62,11 @@ def reboot(host: SshConnection, wanted: BootMode, connect: Connect) -> SshConnec
 def keep_default(host: Connection) -> list[str]:
     """Let GRUB start what it has started so far when Xen is installed, and give Xen a dom0 of fixed size.
 
-    Debian's packages of Xen make it the default unless they are told not to. Says what was changed.
+    Debian's packages of Xen make it the default unless they are told not to. dom0 gets half of the memory and
+    at most 4 GiB, the rest is for Xen and the guests. Says what was changed.
     """
     memory_kib = int(host.run(["sed", "-n", r"s/^MemTotal: *\([0-9]*\).*/\1/p", "/proc/meminfo"]).stdout)
-    dom0_mib = memory_kib // 1024 - XEN_AND_GUEST_MIB
+    dom0_mib = min(memory_kib // 1024 // 2, DOM0_MIB)
     text = (
         "# Written by hvcost: the boot default stays what it is, dom0 has a fixed size.\n"
         "XEN_OVERRIDE_GRUB_DEFAULT=0\n"
