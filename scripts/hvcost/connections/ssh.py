@@ -11,8 +11,9 @@ import math
 import secrets
 import shlex
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,11 @@ from hvcost.errors import DeadlineExceeded, MachineError, shown
 
 CONNECT_TIMEOUT_S = 30.0
 KEEPALIVE_S = 15
+# Longer than a host in custody waits for us before it puts its network back.
+SILENCE_S = 180
 POLL_S = 0.01
+# What paramiko raises when a connection is lost; it depends on who notices first.
+LOST = (paramiko.SSHException, OSError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,9 @@ class SshConnection(Connection):
                 with contextlib.suppress(OSError):
                     self._client.load_host_keys(str(Path(listed).expanduser()))
         self._client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        keys = [str(address.key_file)] if address.key_file else found.get("identityfile")
+        # As for ssh(1), a key that is listed need not exist.
+        listed_keys = [key for key in found.get("identityfile", ()) if Path(key).is_file()]
+        keys = [str(address.key_file)] if address.key_file else listed_keys
         channel: socket.socket | paramiko.Channel | None = transport
         if channel is None and found.get("proxyjump", "none") != "none":
             channel = self._through(found["proxyjump"], host, port, config_file)
@@ -108,18 +115,20 @@ class SshConnection(Connection):
                 f"{self.name}: {user}@{host} refuses the login ({error}); "
                 f"install a key with `ssh-copy-id -p {port} {user}@{host}`"
             ) from error
-        except paramiko.SSHException as error:
+        except LOST as error:
             if "not found in known_hosts" in str(error):
                 raise MachineError(
                     f"{self.name}: the SSH host key of {host} is unknown; "
                     f"connect once with `ssh -p {port} {user}@{host}` and compare its fingerprint"
                 ) from error
-            raise MachineError(f"{self.name}: SSH to {host} port {port}: {error}") from error
-        except (OSError, EOFError) as error:
-            raise MachineError(f"{self.name}: SSH to {host} port {port}: {error}") from error
+            raise MachineError(f"{self.name}: SSH to {host} port {port}: {_reason(error)}") from error
         established = self._client.get_transport()
         assert established
         established.set_keepalive(KEEPALIVE_S)
+        if isinstance(established.sock, socket.socket):
+            # Otherwise what waits for a machine that is gone, such as a copy, waits for a quarter of an hour.
+            with contextlib.suppress(OSError):
+                established.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
         return user
 
     def _become_root(self, user: str) -> None:
@@ -155,9 +164,11 @@ class SshConnection(Connection):
     def open_tcp(self, host: str, port: int) -> paramiko.Channel:
         """Connection to host:port as seen from the machine."""
         try:
-            return self._session().open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0))
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise MachineError(f"{self.name}: no way to {host} port {port}: {error}") from error
+            return self._session().open_channel(
+                "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
+            )
+        except LOST as error:
+            raise MachineError(f"{self.name}: no way to {host} port {port}: {_reason(error)}") from error
 
     def _session(self) -> paramiko.Transport:
         transport = self._client.get_transport()
@@ -165,75 +176,77 @@ class SshConnection(Connection):
             raise MachineError(f"{self.name}: the SSH connection is lost")
         return transport
 
-    def _start(self, argv: Sequence[str]) -> paramiko.Channel:
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        # timeout(1) ends the command on the machine as well, also when this connection is gone. Of a command
+        # that a signal ended the shell makes an exit code; so only a lost connection leaves none.
+        limit = str(math.ceil(timeout_s) + 5)
+        limited = [*self._as_root, "timeout", "--kill-after=5", limit, *argv]
+        line = shlex.join(["sh", "-c", '"$@"; exit $?', "sh", *limited])
+        end_s = time.monotonic() + timeout_s
+        try:
+            with (
+                self._given_up_after(timeout_s + CONNECT_TIMEOUT_S),
+                _opened(self._session(), line, timeout_s) as channel,
+            ):
+                output = _exchange(channel, stdin, end_s)
+        except LOST as error:
+            if isinstance(error, paramiko.ChannelException):
+                raise MachineError(f"{self.name}: cannot run `{shown(argv)}` over SSH: {error}") from error
+            if time.monotonic() < end_s:
+                raise MachineError(
+                    f"{self.name}: SSH connection lost while `{shown(argv)}` ran ({_reason(error)})"
+                ) from error
+            output = None
+        if output is None:
+            raise DeadlineExceeded(f"{self.name}: `{shown(argv)}` was not done within {timeout_s:g} s")
+        return output
+
+    @contextlib.contextmanager
+    def _given_up_after(self, seconds: float) -> Iterator[None]:
+        """Close the connection if this takes longer: some calls of paramiko wait without end."""
+        timer = threading.Timer(seconds, self._client.close)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def open_stream(self, argv: Sequence[str]) -> ChannelStream:
         try:
             channel = self._session().open_session(timeout=CONNECT_TIMEOUT_S)
             channel.exec_command(shlex.join([*self._as_root, *argv]))
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise MachineError(f"{self.name}: cannot run `{argv[0]}` over SSH: {error}") from error
-        return channel
-
-    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
-        # timeout(1) ends the command on the machine as well, also when this connection is gone.
-        limit = str(math.ceil(timeout_s) + 5)
-        channel = self._start(["timeout", "--kill-after=5", limit, *argv])
-        stdout, stderr = bytearray(), bytearray()
-        end_s = time.monotonic() + timeout_s
-        unsent = stdin
-        try:
-            while True:
-                moved = False
-                if unsent and channel.send_ready():
-                    unsent = unsent[channel.send(unsent[:CHUNK_BYTES]) :]
-                    moved = True
-                if not unsent and not channel.eof_sent:
-                    channel.shutdown_write()
-                # Both streams are emptied in turn: an unread one would fill its window and stop the other.
-                while channel.recv_ready():
-                    stdout += channel.recv(CHUNK_BYTES)
-                    moved = True
-                while channel.recv_stderr_ready():
-                    stderr += channel.recv_stderr(CHUNK_BYTES)
-                    moved = True
-                if not moved:
-                    if channel.exit_status_ready() and channel.eof_received:
-                        break
-                    if channel.closed:
-                        break
-                    if time.monotonic() > end_s:
-                        raise DeadlineExceeded(
-                            f"{self.name}: `{shown(argv)}` was not done within {timeout_s:g} s"
-                        )
-                    time.sleep(POLL_S)
-            if not channel.exit_status_ready():
-                raise MachineError(f"{self.name}: SSH connection lost while `{shown(argv)}` ran")
-            exit_code = channel.recv_exit_status()
-        except OSError as error:
+        except LOST as error:
             raise MachineError(
-                f"{self.name}: SSH connection lost while `{shown(argv)}` ran ({error})"
+                f"{self.name}: cannot run `{shown(argv)}` over SSH: {_reason(error)}"
             ) from error
-        finally:
-            channel.close()
-        return exit_code, bytes(stdout), bytes(stderr)
-
-    def open_stream(self, argv: Sequence[str]) -> ChannelStream:
-        return ChannelStream(f"{self.name}: {argv[0]}", self._start(argv))
+        return ChannelStream(f"{self.name}: {argv[0]}", channel)
 
     def put(self, source: Path, destination: str) -> None:
         partial = f"{destination}.partial"
         # SFTP does not become root.
         first = f"/var/tmp/hvcost-{secrets.token_hex(8)}" if self._as_root else partial
         try:
+            self._upload(source, first, destination)
+            if first != partial:
+                self.run(["mv", "--", first, partial])
+                self.run(["chown", "root:root", partial])
+            if sha256_at(self, partial) != sha256_of(source):
+                raise MachineError(f"{self.name}: {destination} differs from {source} after copying")
+            self.run(["mv", "--", partial, destination])
+        except MachineError:
+            with contextlib.suppress(MachineError):
+                self.run(["rm", "-f", "--", first, partial])
+            raise
+
+    def _upload(self, source: Path, first: str, destination: str) -> None:
+        try:
             with paramiko.SFTPClient.from_transport(self._session()) as sftp:  # type: ignore[union-attr]
                 sftp.put(str(source), first)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise MachineError(f"{self.name}: cannot copy {source} to {destination}: {error}") from error
-        if first != partial:
-            self.run(["mv", "--", first, partial])
-            self.run(["chown", "root:root", partial])
-        if sha256_at(self, partial) != sha256_of(source):
-            raise MachineError(f"{self.name}: {destination} differs from {source} after copying")
-        self.run(["mv", "--", partial, destination])
+        except LOST as error:
+            raise MachineError(
+                f"{self.name}: cannot copy {source} to {destination}: {_reason(error)}"
+            ) from error
 
     def close(self) -> None:
         self._client.close()
@@ -251,8 +264,8 @@ class ChannelStream:
     def send(self, data: bytes) -> None:
         try:
             self._channel.sendall(data)
-        except OSError as error:
-            raise MachineError(f"{self._name}: the stream is closed ({error})") from error
+        except LOST as error:
+            raise MachineError(f"{self._name}: the stream is closed ({_reason(error)})") from error
 
     def receive(self, timeout_s: float) -> bytes:
         self._channel.settimeout(timeout_s)
@@ -262,7 +275,58 @@ class ChannelStream:
             raise DeadlineExceeded(f"{self._name}: nothing received within {timeout_s:g} s") from error
 
     def close(self) -> None:
-        self._channel.close()
+        with contextlib.suppress(*LOST):
+            self._channel.close()
+
+
+@contextlib.contextmanager
+def _opened(session: paramiko.Transport, line: str, timeout_s: float) -> Iterator[paramiko.Channel]:
+    """Channel of a command line that runs on the machine."""
+    channel = session.open_session(timeout=timeout_s)
+    try:
+        channel.exec_command(line)
+        yield channel
+    finally:
+        with contextlib.suppress(*LOST):
+            channel.close()
+
+
+def _exchange(channel: paramiko.Channel, stdin: bytes, end_s: float) -> tuple[int, bytes, bytes] | None:
+    """Feed a command to its end: exit code and both outputs. None when it is not done at `end_s`."""
+    stdout, stderr = bytearray(), bytearray()
+    sent = 0
+    while True:
+        # Looked at before the streams are emptied: what came before the end is there by then.
+        ended = channel.closed or (channel.exit_status_ready() and channel.eof_received)
+        moved = False
+        if sent < len(stdin) and not ended and channel.send_ready():
+            # A command may end without having read all of it.
+            with contextlib.suppress(OSError):
+                sent += channel.send(stdin[sent : sent + CHUNK_BYTES])
+                moved = True
+        if sent == len(stdin) and not channel.eof_sent:
+            channel.shutdown_write()
+        # Both streams are emptied in turn: an unread one would fill its window and stop the other.
+        if channel.recv_ready():
+            stdout += channel.recv(CHUNK_BYTES)
+            moved = True
+        if channel.recv_stderr_ready():
+            stderr += channel.recv_stderr(CHUNK_BYTES)
+            moved = True
+        if ended and not moved:
+            break
+        if not ended and time.monotonic() > end_s:
+            return None
+        if not moved:
+            time.sleep(POLL_S)
+    exit_code = channel.recv_exit_status()
+    if exit_code < 0:
+        raise EOFError
+    return exit_code, bytes(stdout), bytes(stderr)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or "the other end is gone"
 
 
 def _lookup(host: str, config_file: Path) -> dict[str, str]:
