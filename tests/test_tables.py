@@ -69,6 +69,38 @@ def test_a_failed_record_with_a_good_report_stays_failed() -> None:
     assert frame["value"].isna().all()
 
 
+# What iperf 2.2.1 printed when somebody set the clock of the server's machine in the middle of a run.
+CONNECTED = "[  1] local 198.18.9.2 port 5001 connected with 198.18.9.1 port 54890\n"
+SERVER = f"Server listening on TCP port 5001\n{CONNECTED}"
+CLIENT = "Client connecting to 198.18.9.2, TCP port 5001\n" + CONNECTED
+FORWARDS = "[  1] 0.0000-3604.0063 sec   496 MBytes  1.15 Mbits/sec\n"
+BACKWARDS = "[  1] 0.0000-0.0000 sec   484 MBytes  -nan bits/sec\n"
+TEN_SECONDS = "[  1] 0.0000-10.0205 sec   1240 MBytes  1.04 Gbits/sec\n"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "reason"),
+    [
+        (TEN_SECONDS, FORWARDS, "server: the report is of 3604.01 s, but the client's of 10.0205 s"),
+        (TEN_SECONDS, BACKWARDS, "server: '-nan' is not a number"),
+        (
+            "[  1] 0.0000-10.0205 sec   1240 MBytes  1.04 Gbits/sec\n",
+            "[  1] 0.0000-5.0105 sec   1240 MBytes  2.08 Gbits/sec\n",
+            "server: the report is of 5.0105 s, but the client's of 10.0205 s",
+        ),
+        (FORWARDS, TEN_SECONDS, "client: the report is of 3604.01 s, but the run took 10.05 s"),
+        (BACKWARDS, TEN_SECONDS, "client: '-nan' is not a number"),
+    ],
+)
+def test_a_clock_that_was_stepped_fails_the_repetition(client: str, server: str, reason: str) -> None:
+    record = factories.raw_record(
+        client=factories.end("client", CLIENT + client), server=factories.end("server", SERVER + server)
+    )
+    frame = tables.from_records([record])
+    assert set(frame["status"]) == {"failed"}
+    assert frame["reason"].str.startswith(reason).all(), frame["reason"][0]
+
+
 @pytest.mark.parametrize("stdout", ["", "nonsense", factories.client_output(1e6, last="")])
 def test_output_without_a_figure_fails_the_repetition(stdout: str) -> None:
     client = factories.end("client", stdout, "connect failed: Connection refused\n")

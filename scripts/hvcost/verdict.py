@@ -15,6 +15,9 @@ from hvcost.tools import Measurement, Tool
 
 # A client may end its clock a little before the time it was given.
 DURATION_TOLERANCE = 0.01
+# The server's clock starts when the connection is there, on a slow machine a second after the client's.
+ENDS_TOLERANCE_S = 2.0
+ENDS_TOLERANCE = 0.2
 
 
 def judge(
@@ -36,7 +39,27 @@ def judge(
         raise ParseError(f"client: the report is of {seen.streams} streams instead of {streams}")
     if server is None:
         raise ParseError("server: no output was recorded")
-    return seen, _parse(tool, "server", server)
+    served = _parse(tool, "server", server)
+    _check_clocks(tool, workload, client, seen, served)
+    return seen, served
+
+
+def _check_clocks(
+    tool: Tool, workload: Mapping[str, Any], client: End, seen: Measurement, served: Measurement
+) -> None:
+    """ParseError if a clock was stepped: both ends have timed one transfer, and so has this computer."""
+    if client.duration_s is not None and seen.duration_s > client.duration_s + ENDS_TOLERANCE_S:
+        raise ParseError(
+            f"client: the report is of {seen.duration_s:g} s, but the run took {client.duration_s:g} s: "
+            f"the clock of {client.machine} was stepped"
+        )
+    tolerance_s = max(ENDS_TOLERANCE_S, ENDS_TOLERANCE * workload["duration_s"])
+    drain_s = tool.drain_s(workload, served.throughput_bps)
+    if not seen.duration_s - tolerance_s <= served.duration_s <= seen.duration_s + tolerance_s + drain_s:
+        raise ParseError(
+            f"server: the report is of {served.duration_s:g} s, but the client's of {seen.duration_s:g} s: "
+            "the clock of one of them was stepped, or they are not of the same run"
+        )
 
 
 def _parse(tool: Tool, role: str, end: End) -> Measurement:

@@ -51,6 +51,9 @@ class Tool(Protocol):
     def deadline_s(self, workload: Mapping[str, Any]) -> float:
         """How long a client may take before it is given up."""
 
+    def drain_s(self, workload: Mapping[str, Any], rate_bps: float) -> float:
+        """How long the server may go on when the client has sent its last."""
+
     def parse(self, text: str) -> Measurement:
         """What the output of either end says; ParseError with the reason if it says no figure."""
 

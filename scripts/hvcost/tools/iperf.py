@@ -107,8 +107,10 @@ class Iperf:
 
     def deadline_s(self, workload: Mapping[str, Any]) -> float:
         options = _options(workload)
-        drain_s = options.streams * SEND_BUFFER_BITS / SLOWEST_BPS
-        return options.duration_s + drain_s + CONNECT_ROOM_S
+        return options.duration_s + self.drain_s(workload, SLOWEST_BPS) + CONNECT_ROOM_S
+
+    def drain_s(self, workload: Mapping[str, Any], rate_bps: float) -> float:
+        return _options(workload).streams * SEND_BUFFER_BITS / rate_bps
 
     def parse(self, text: str) -> Measurement:
         return parse(text)
