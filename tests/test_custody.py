@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
@@ -96,9 +97,9 @@ def network_of(host: Connection) -> dict[str, Any]:
     return {"addresses": addresses, "routes": sorted(routes, key=str)}
 
 
-def is_as(before: dict[str, Any], host: Connection) -> None:
+def is_as(before: dict[str, Any], host: Connection, patience_s: float = 20) -> None:
     """Wait until the host's network is as it was."""
-    deadline = Deadline(20, "network as it was")
+    deadline = Deadline(patience_s, "network as it was")
     while network_of(host) != before:
         deadline.check(str(network_of(host)))
         deadline.wait_a_little()
@@ -157,6 +158,22 @@ def test_the_host_takes_itself_back_when_it_does_not_hear_from_us(
     guard.close()
 
 
+def test_the_host_takes_itself_back_from_who_says_nothing(
+    host: LocalConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = network_of(host)
+    monkeypatch.setattr(custody, "PATIENCE_S", 2)
+    monkeypatch.setattr(custody, "BEAT_S", 0.5)
+    guard = Custody(host)
+    guard.lock()
+    guard.take(NIC, BRIDGE)
+    with pytest.raises(MachineError, match="not within"):
+        is_as(before, host, patience_s=4)
+    monkeypatch.setattr(custody, "BEAT_S", 1000.0)
+    is_as(before, host)
+    guard.close()
+
+
 def test_a_refused_change_is_undone_and_said(host: LocalConnection) -> None:
     host.run(["ip", "link", "add", BRIDGE, "type", "bridge"])
     before = network_of(host)
@@ -181,6 +198,7 @@ def test_a_locked_host_is_waited_for_and_its_owner_named(
         monitor = Deadline(10, "second run")
         said = second._answer()
         assert said.startswith("busy ") and f"process {os.getpid()}" in said
+    assert re.search(r", since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00$", said)
     second.lock()
     assert monitor.remaining_s > 0
     second.close()
@@ -199,9 +217,21 @@ def test_the_clients_address_is_added_and_taken_away(host: LocalConnection) -> N
     before = network_of(host)
     with addressed(host, NIC, link):
         assert "198.18.1.1" in network_of(host)["addresses"][NIC]
-        with addressed(host, NIC, link):
-            pass
-        assert "198.18.1.1" in network_of(host)["addresses"][NIC]
+    assert network_of(host) == before
+
+
+def test_a_locked_client_is_refused_and_its_owner_named(host: LocalConnection) -> None:
+    link = Link(1000, 1500, IPv4Network("198.18.1.0/24"), "cubic")
+    complaint = f"lab host: it is in use by .*, process {os.getpid()}, since"
+    with custody.custody(host), pytest.raises(MachineError, match=complaint), addressed(host, NIC, link):
+        pass
+
+
+def test_an_address_that_the_client_has_already_stays(host: LocalConnection) -> None:
+    host.run(["ip", "address", "add", "198.18.1.1/24", "dev", NIC])
+    before = network_of(host)
+    with addressed(host, NIC, Link(1000, 1500, IPv4Network("198.18.1.0/24"), "cubic")):
+        assert network_of(host) == before
     assert network_of(host) == before
 
 
