@@ -28,7 +28,7 @@ class Deadline:
         if self.remaining_s == 0.0:
             raise DeadlineExceeded(
                 f"{self.what}: not within {self.duration_s:g} s" + (f" ({detail})" if detail else "")
-            )
+            ) from None
 
     def wait_a_little(self, interval_s: float = 0.2) -> None:
         """Pause between two looks at a condition; never past the deadline."""

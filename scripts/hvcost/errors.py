@@ -26,12 +26,25 @@ class MachineError(HvcostError):
     """A machine could not be reached, prepared, started or stopped."""
 
 
+class HostKeyError(MachineError):
+    """A machine's SSH host key is unknown or another: no use in trying again."""
+
+
 class DeadlineExceeded(MachineError):
     """Something took longer than it was allowed to."""
 
 
 class ProofError(HvcostError):
     """The guest does not run under what the configuration says."""
+
+
+def told(error: HvcostError) -> str:
+    """What went wrong, and what then went wrong in cleaning up after it, in the order in which it did."""
+    messages = [str(error)]
+    while not error.__suppress_context__ and isinstance(error.__context__, HvcostError):
+        error = error.__context__
+        messages.insert(0, str(error))
+    return "; then: ".join(dict.fromkeys(messages))
 
 
 def shown(argv: Sequence[str]) -> str:

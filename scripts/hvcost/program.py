@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from hvcost.errors import HvcostError
+from hvcost.errors import HvcostError, told
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def run(main: Callable[[], None], log_file: Path | None) -> int:
     try:
         main()
     except HvcostError as error:
-        log.error("%s", error)
+        log.error("%s", told(error))
         log.debug("where it came from", exc_info=True)
         return 1
     except KeyboardInterrupt:

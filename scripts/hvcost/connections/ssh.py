@@ -20,12 +20,12 @@ from pathlib import Path
 import paramiko
 
 from hvcost.connections.base import CHUNK_BYTES, Connection, Journal, sha256_at, sha256_of
-from hvcost.errors import DeadlineExceeded, MachineError, shown
+from hvcost.errors import DeadlineExceeded, HostKeyError, MachineError, shown
 
 CONNECT_TIMEOUT_S = 30.0
 KEEPALIVE_S = 15
-# Longer than a host in custody waits for us before it puts its network back.
-SILENCE_S = 180
+# Longer than a machine in custody waits for us before it puts its network back.
+SILENCE_S = 90
 POLL_S = 0.01
 # What paramiko raises when a connection is lost; it depends on who notices first.
 LOST = (paramiko.SSHException, OSError, EOFError)
@@ -105,7 +105,7 @@ class SshConnection(Connection):
                 auth_timeout=CONNECT_TIMEOUT_S,
             )
         except paramiko.BadHostKeyException as error:
-            raise MachineError(
+            raise HostKeyError(
                 f"{self.name}: the SSH host key of {host} is not the one that is known. If the machine was "
                 f"installed anew, remove the old key with `ssh-keygen -R {_known_name(host, port)}` and "
                 f"connect once with `ssh -p {port} {user}@{host}`"
@@ -117,7 +117,7 @@ class SshConnection(Connection):
             ) from error
         except LOST as error:
             if "not found in known_hosts" in str(error):
-                raise MachineError(
+                raise HostKeyError(
                     f"{self.name}: the SSH host key of {host} is unknown; "
                     f"connect once with `ssh -p {port} {user}@{host}` and compare its fingerprint"
                 ) from error
@@ -163,30 +163,32 @@ class SshConnection(Connection):
 
     def open_tcp(self, host: str, port: int) -> paramiko.Channel:
         """Connection to host:port as seen from the machine."""
+        session = self._session(f"no way to {host} port {port}")
         try:
-            return self._session().open_channel(
+            return session.open_channel(
                 "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
             )
         except LOST as error:
             raise MachineError(f"{self.name}: no way to {host} port {port}: {_reason(error)}") from error
 
-    def _session(self) -> paramiko.Transport:
+    def _session(self, consequence: str) -> paramiko.Transport:
         transport = self._client.get_transport()
         if transport is None or not transport.is_active():
-            raise MachineError(f"{self.name}: the SSH connection is lost")
+            raise MachineError(f"{self.name}: the SSH connection is lost: {consequence}")
         return transport
 
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
         # timeout(1) ends the command on the machine as well, also when this connection is gone. Of a command
         # that a signal ended the shell makes an exit code; so only a lost connection leaves none.
         limit = str(math.ceil(timeout_s) + 5)
+        session = self._session(f"`{shown(argv)}` cannot be run")
         limited = [*self._as_root, "timeout", "--kill-after=5", limit, *argv]
         line = shlex.join(["sh", "-c", '"$@"; exit $?', "sh", *limited])
         end_s = time.monotonic() + timeout_s
         try:
             with (
                 self._given_up_after(timeout_s + CONNECT_TIMEOUT_S),
-                _opened(self._session(), line, timeout_s) as channel,
+                _opened(session, line, timeout_s) as channel,
             ):
                 output = _exchange(channel, stdin, end_s)
         except LOST as error:
@@ -213,8 +215,9 @@ class SshConnection(Connection):
             timer.cancel()
 
     def open_stream(self, argv: Sequence[str]) -> ChannelStream:
+        session = self._session(f"`{shown(argv)}` cannot be run")
         try:
-            channel = self._session().open_session(timeout=CONNECT_TIMEOUT_S)
+            channel = session.open_session(timeout=CONNECT_TIMEOUT_S)
             channel.exec_command(shlex.join([*self._as_root, *argv]))
         except LOST as error:
             raise MachineError(
@@ -240,8 +243,9 @@ class SshConnection(Connection):
             raise
 
     def _upload(self, source: Path, first: str, destination: str) -> None:
+        session = self._session(f"{source} cannot be copied")
         try:
-            with paramiko.SFTPClient.from_transport(self._session()) as sftp:  # type: ignore[union-attr]
+            with paramiko.SFTPClient.from_transport(session) as sftp:  # type: ignore[union-attr]
                 sftp.put(str(source), first)
         except LOST as error:
             raise MachineError(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hvcost.connections.base import Connection
 from hvcost.connections.ssh import SshConnection
 from hvcost.deadline import Deadline
-from hvcost.errors import MachineError
+from hvcost.errors import HostKeyError, MachineError
 from hvcost.hypervisors import BootMode
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,8 @@ def _wait(connect: Connect, before: str, deadline: Deadline) -> SshConnection:
                 connection.close()
                 raise
             connection.close()
+        except HostKeyError:
+            raise
         except MachineError as error:
             seen = str(error)
         deadline.check(seen)
