@@ -32,11 +32,19 @@ listening() {
     done
     return 1
 }
+# One that a lost session has left; its process id may belong to somebody else by now.
+if pid=$(cat "$folder/pid" 2>/dev/null) && grep -qs '^timeout' "/proc/$pid/cmdline"; then
+    kill "$pid"
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+fi
 listening && { echo "another program listens at port $((0x$port)) already" >&2; exit 1; }
 rm -rf "$folder"
 mkdir -m 0700 "$folder" || exit 1
+# On a full disk its output would be lost without a word.
+printf '%65536s' '' 2>/dev/null >"$folder/stdout" ||
+    { echo "there is no room for its output in $folder" >&2; exit 1; }
 setsid timeout "$limit" "$@" >"$folder/stdout" 2>"$folder/stderr" </dev/null &
-echo $! >"$folder/pid"
+echo $! >"$folder/pid" || { kill $!; exit 1; }
 until listening; do
     kill -0 "$!" 2>/dev/null || { cat "$folder/stdout" "$folder/stderr" >&2; exit 1; }
     sleep 0.1
