@@ -65,7 +65,7 @@ COMPUTERS = {experiments.THIS_COMPUTER}.union(
 )
 
 ALL_MACHINES = experiments.as_json(
-    [EXPERIMENT.preparation_spec(env) for env in EXPERIMENT.environments]
+    [EXPERIMENT.machines_spec(env) for env in EXPERIMENT.environments]
 )
 
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
@@ -134,6 +134,16 @@ def session_guest(wildcards):
     """The guest of a session; not every system has one."""
     system = checked(EXPERIMENT.system, wildcards.env, wildcards.system)
     return GUEST if system.has_guest else []
+
+
+def prepared_guest(wildcards):
+    """The guest that a host is prepared for, if a system has one of ours."""
+    return GUEST if checked(EXPERIMENT.has_guest, wildcards.env) else []
+
+
+def prepared_guest_option(wildcards):
+    manifest = prepared_guest(wildcards)
+    return f"--guest {manifest}" if manifest else ""
 
 
 def host_image_manifest(wildcards):

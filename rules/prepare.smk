@@ -47,7 +47,7 @@ rule build_host_image:
 
 rule prepare_host:
     input:
-        guest=GUEST,
+        guest=prepared_guest,
         host_image=host_image_manifest,
         packages="envs/host-packages.txt",
     output:
@@ -61,10 +61,11 @@ rule prepare_host:
         **{computer: busy(computer) for computer in COMPUTERS},
     params:
         environment=preparation_spec,
+        guest=prepared_guest_option,
         host_image=host_image_option,
     shell:
         "python scripts/prepare_host.py --environment {params.environment:q}"
-        " --guest {input.guest} {params.host_image} --packages {input.packages}"
+        " {params.guest} {params.host_image} --packages {input.packages}"
         " --state results/machines"
         " --output {output} --log {log}"
 

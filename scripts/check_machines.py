@@ -16,8 +16,10 @@ from typing import Any
 from hvcost import environment, program
 from hvcost.connections.base import Connection, Journal
 from hvcost.debian import read_package_list
+from hvcost.environment import link_from
 from hvcost.errors import MachineError
-from hvcost.hosts.check import Finding, examine_client, examine_host
+from hvcost.hosts.check import Finding, examine_client, examine_end, examine_host, examine_way
+from hvcost.hosts.preparation import check_congestion_control
 
 
 def main() -> int:
@@ -43,27 +45,52 @@ def main() -> int:
 
 
 def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Finding]:
-    """Findings on both ends of an environment."""
+    """Findings on all machines of an environment."""
     name, rate_mbit = spec["environment"], spec["link"]["rate_mbit"]
-    if spec["host"]["connection"] != "ssh":
+    connection, interface = spec["host"]["connection"], spec["client"]["interface"]
+    if connection not in ("ssh", "provided"):
         yield Finding(f"{name} host", "works", "this computer plays it: nothing to check")
         return
+    servers = _provided(spec) if connection == "provided" else {}
 
     def on_host(host: Connection) -> Iterator[Finding]:
         return examine_host(host, spec["host"]["interface"], rate_mbit, spec["hypervisors"], packages)
 
     def on_client(client: Connection) -> Iterator[Finding]:
-        return examine_client(client, spec["client"]["interface"], rate_mbit)
+        yield from examine_client(client, interface, rate_mbit)
+        if connection == "provided":
+            check_congestion_control(client, link_from(spec["link"]))
+        for server in servers.values():
+            yield from examine_way(client, interface, server["address"])
 
-    yield from _examined(f"{name} host", spec["host"], on_host)
-    yield from _examined(f"{name} client", spec["client"], on_client)
+    if connection == "ssh":
+        yield from _examined(f"{name} host", spec["host"], on_host)
+    yield from _examined(f"{name} client", spec["client"], on_client, as_root=connection == "ssh")
+    for machine, server in servers.items():
+        if server.get("start"):
+            yield Finding(machine, "works", "it is started for each session, and not looked at now")
+        else:
+            address = server.get("ssh") or server["address"]
+            reached = {"connection": "ssh", "address": address}
+            yield from _examined(machine, reached, examine_end, as_root=False)
+
+
+def _provided(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Servers on a host that is left alone, by name."""
+    name, bare_metal = spec["environment"], spec["host"]["bare_metal"]
+    guests = {f"{name} guest {system}": options for system, options in spec["guests"].items()}
+    return guests | ({f"{name} host": bare_metal} if bare_metal else {})
 
 
 def _examined(
-    name: str, spec: Mapping[str, Any], examine: Callable[[Connection], Iterator[Finding]]
+    name: str,
+    spec: Mapping[str, Any],
+    examine: Callable[[Connection], Iterator[Finding]],
+    *,
+    as_root: bool = True,
 ) -> Iterator[Finding]:
     try:
-        machine = environment.connected(name, spec, Journal())
+        machine = environment.connected(name, spec, Journal(), as_root=as_root)
     except MachineError as error:
         yield Finding(name, "missing", str(error).removeprefix(f"{name}: "))
         return

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--environment", type=json.loads, required=True, help="machines and link, JSON")
-    parser.add_argument("--guest", type=Path, required=True, help="manifest of the guest image")
+    parser.add_argument("--guest", type=Path, help="manifest of the guest image, if there is a guest of ours")
     parser.add_argument("--host-image", type=Path, help="manifest of the image of emulated hosts")
     parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
     parser.add_argument("--state", type=Path, required=True, help="folder of emulated machines' disks")
@@ -30,7 +30,7 @@ def main() -> int:
     def work() -> None:
         prepared = prepare(
             arguments.environment,
-            guest_image.load(arguments.guest),
+            guest_image.load(arguments.guest) if arguments.guest else None,
             arguments.host_image,
             read_package_list(arguments.packages),
             arguments.state,

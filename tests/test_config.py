@@ -63,7 +63,7 @@ def complaint(content: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config", "quick", "local", "aa", "lab"])
+@pytest.mark.parametrize("name", ["config", "quick", "local", "aa", "lab", "provided"])
 def test_configurations_of_the_project(name: str) -> None:
     result = config.read(ROOT / f"config/{name}.yaml", SCHEMA)
     assert ("bare-metal" in result.systems) == (name != "aa")
@@ -89,7 +89,7 @@ def test_default_experiment_puts_the_claims_of_the_study_to_the_test() -> None:
 
 def test_no_two_configurations_share_an_environment() -> None:
     names: list[str] = []
-    for file in ("config", "quick", "local", "aa", "lab"):
+    for file in ("config", "quick", "local", "aa", "lab", "provided"):
         names += yaml.safe_load((ROOT / f"config/{file}.yaml").read_text())["environments"]
     assert len(names) == len(set(names))
 
@@ -292,6 +292,26 @@ MISTAKES = [
         "environments.env1.client.connection: 'ssh' is not allowed with a host whose connection is",
     ),
     (
+        "systems/esxi",
+        {"hypervisor": "provided", "options": {"address": "192.168.7.30"}},
+        "environments.env1.systems: 'esxi' (provided) is not allowed on a host whose connection is emulated",
+    ),
+    (
+        "environments/lab/host",
+        {"connection": "provided"},
+        "environments.lab.systems: 'kvm' (kvm) is not allowed on a host that is left alone; allowed: systems",
+    ),
+    (
+        "environments/lab/host",
+        {"connection": "provided"},
+        "environments.lab.host.bare_metal: this key is missing, since 'bare-metal' is measured there",
+    ),
+    (
+        "environments/lab/host",
+        {"connection": "provided", "bare_metal": {"address": "192.168.8.2"}},
+        "lab.host.bare_metal.address: '192.168.8.2' is not allowed; allowed: an address in environments.lab",
+    ),
+    (
         "environments/env1/client/interface",
         "eth1",
         "environments.env1.client.interface: 'eth1' is not allowed with a host whose connection i",
@@ -341,6 +361,45 @@ MISTAKES += [
 @pytest.mark.parametrize(("key", "value", "expected"), MISTAKES)
 def test_mistake(key: str, value: object, expected: str) -> None:
     assert expected in complaint(changed(key, value))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {},
+            "options.address: None is not allowed; allowed: an address in environments.lab.link",
+        ),
+        (
+            {"address": "esxi.example"},
+            "options.address: 'esxi.example' is not allowed; allowed: ",
+        ),
+        (
+            {"address": "192.168.8.30"},
+            "options.address: '192.168.8.30' is not allowed; allowed: ",
+        ),
+        ({"prove": "vmware -v"}, "options.expect: '' is not allowed with prove: 'vmware -v'"),
+        ({"expect": "ESXi"}, "options.expect: 'ESXi' is not allowed with prove: ''"),
+    ],
+)
+def test_mistake_with_a_guest_that_is_provided(options: dict[str, str], expected: str) -> None:
+    assert expected in complaint(_provided(options))
+
+
+def test_provided_guest_needs_no_image_and_no_second_network() -> None:
+    content = _provided({"address": "192.168.7.30"})
+    content["environments"]["lab2"] = copy.deepcopy(content["environments"]["lab"])
+    result = experiment(content)
+    assert not result.has_guest("lab")
+    assert result.session_spec("lab2", "esxi", 1)["guest"] is None
+    assert result.environments["lab"].computers == ("computer_lab_client", "computer_provided")
+
+
+def _provided(options: dict[str, str]) -> dict[str, Any]:
+    content = changed("environments/lab/host", {"connection": "provided"})
+    content["systems"] = {"esxi": {"hypervisor": "provided", "options": options}}
+    content["environments"] = {"lab": content["environments"]["lab"]}
+    return content
 
 
 @pytest.mark.parametrize("content", [None, [], "text"])

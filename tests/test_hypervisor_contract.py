@@ -57,6 +57,7 @@ class Ground:
             guest=Guest(SHAPE, files),
             bridge=environment.BRIDGE,
             interface=self.operation.host_interface,
+            host_address=self.operation.host_address,
             link=LINK,
             runtime=self.operation.runtime,
         )

@@ -27,6 +27,7 @@ from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
 
 BARE_METAL = "bare-metal"
+PROVIDED = "provided"
 THIS_COMPUTER = "this_computer"
 BENCHMARKING_NETWORK = ipaddress.IPv4Network("198.18.0.0/15")
 # The client is .1, the host .2, the guest .3; a /29 is the smallest network that holds them.
@@ -80,6 +81,11 @@ class Environment:
         return bool(self.host["connection"] == "emulated")
 
     @property
+    def is_provided(self) -> bool:
+        """Whether the host is left alone, and its guests are somebody else's."""
+        return bool(self.host["connection"] == "provided")
+
+    @property
     def computers(self) -> tuple[str, ...]:
         """The computers that a session keeps busy, as names of Snakemake resources."""
         return tuple(sorted({_computer(self.host), _computer(self.client)}))
@@ -114,6 +120,10 @@ class Experiment:
             )
         return self.systems[name]
 
+    def has_guest(self, environment: str) -> bool:
+        """Whether a system of this environment has a guest of our image."""
+        return any(self.systems[name].has_guest for name in self.environment(environment).systems)
+
     def session_spec(self, environment: str, system: str, boot: int) -> Spec:
         """What one session measures: no description, no order, no way to reach a machine."""
         place = self.environment(environment)
@@ -145,6 +155,13 @@ class Experiment:
             "host": _without_description(place.host),
             "client": _without_description(place.client),
         }
+
+    def machines_spec(self, environment: str) -> Spec:
+        """What there is to check: what a preparation needs, and how guests of somebody else are reached."""
+        place = self.environment(environment)
+        systems = [self.systems[name] for name in place.systems]
+        guests = {system.name: system.options for system in systems if system.hypervisor == PROVIDED}
+        return self.preparation_spec(environment) | {"guests": guests}
 
     def figure_spec(self, environment: str) -> Spec:
         """What figures say about an environment."""
@@ -334,10 +351,14 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
                     f"{key}.systems: there is no system {system!r}; allowed: {_listed(experiment.systems)}"
                 )
         yield from _wrong_machines(key, environment, experiment.guest)
+        yield from _wrong_provided(key, environment, experiment)
         try:
             network = _network(environment)
         except ValueError as error:
             yield f"{key}.link.network: {error}"
+            continue
+        if environment.is_provided:
+            yield from _outside(key, environment, experiment, network)
             continue
         for other, taken in networks.items():
             if network.overlaps(taken):
@@ -350,7 +371,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
 
 def _wrong_machines(key: str, environment: Environment, guest: Spec) -> Iterator[str]:
     host, client = environment.host, environment.client
-    if host["connection"] == "ssh":
+    if host["connection"] in ("ssh", "provided"):
         if client["connection"] == "local" and client["interface"] is None:
             yield (
                 f"{key}.client.interface: this key is missing; "
@@ -372,6 +393,50 @@ def _wrong_machines(key: str, environment: Environment, guest: Spec) -> Iterator
             f"guest.memory_mib: {guest['memory_mib']} is not allowed; allowed: less than "
             f"{key}.host.memory_mib, which is {host['memory_mib']}"
         )
+
+
+def _wrong_provided(key: str, environment: Environment, experiment: Experiment) -> Iterator[str]:
+    """Guests of somebody else, and hosts that are left alone, go with each other."""
+    for name in environment.systems:
+        hypervisor = experiment.systems[name].hypervisor if name in experiment.systems else None
+        if environment.is_provided and hypervisor not in (None, PROVIDED, BARE_METAL):
+            yield (
+                f"{key}.systems: {name!r} ({hypervisor}) is not allowed on a host that is left alone; "
+                f"allowed: systems with the hypervisor {PROVIDED} or {BARE_METAL}"
+            )
+        elif not environment.is_provided and hypervisor == PROVIDED:
+            yield (
+                f"{key}.systems: {name!r} ({hypervisor}) is not allowed on a host whose connection is "
+                f"{environment.host['connection']}; allowed: on one with host.connection: provided"
+            )
+        elif environment.is_provided and hypervisor == BARE_METAL and not environment.host["bare_metal"]:
+            yield (
+                f"{key}.host.bare_metal: this key is missing, since {name!r} is measured there; allowed: a "
+                "mapping with the keys address, ssh"
+            )
+
+
+def _outside(
+    key: str, environment: Environment, experiment: Experiment, network: ipaddress.IPv4Network
+) -> Iterator[str]:
+    """Complaints of servers that are not on the measured link."""
+    servers = {
+        f"systems.{name}.options.address": experiment.systems[name].options.get("address")
+        for name in environment.systems
+        if name in experiment.systems and experiment.systems[name].hypervisor == PROVIDED
+    }
+    if environment.host["bare_metal"]:
+        servers[f"{key}.host.bare_metal.address"] = environment.host["bare_metal"]["address"]
+    for place, address in servers.items():
+        try:
+            is_inside = ipaddress.IPv4Address(address) in network
+        except ValueError:
+            is_inside = False
+        if not is_inside:
+            yield (
+                f"{place}: {address!r} is not allowed; allowed: an address in {key}.link.network, "
+                f"which is {network}"
+            )
 
 
 def _claim(name: str, spec: Spec, environments: Mapping[str, Environment]) -> Claim:
@@ -417,7 +482,7 @@ def _measured(experiment: Experiment) -> str:
 def _network(environment: Environment) -> ipaddress.IPv4Network:
     """The network of an environment's link; ValueError with the allowed values if it is unfit."""
     text = environment.link["network"]
-    is_real = environment.host["connection"] == "ssh"
+    is_real = environment.host["connection"] in ("ssh", "provided")
     allowed = f"an IPv4 network of at most {LONGEST_PREFIX} bits"
     if not is_real:
         allowed += f" inside {BENCHMARKING_NETWORK}, such as 198.18.1.0/24"
@@ -432,9 +497,10 @@ def _network(environment: Environment) -> ipaddress.IPv4Network:
 
 
 def _computer(machine: Spec) -> str:
-    if machine["connection"] != "ssh":
+    if machine["connection"] not in ("ssh", "provided"):
         return THIS_COMPUTER
-    address = machine["address"]
+    # Of a host that is left alone nothing is known, not even whether it is another one than the next.
+    address = machine.get("address", "provided")
     return "computer_" + "".join(letter if letter.isalnum() else "_" for letter in address)
 
 

@@ -47,7 +47,13 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch)
 
 
-def bootstrap(computer: LocalConnection, packages: Sequence[str], root: Path, hook: str = "true") -> None:
+def bootstrap(
+    computer: LocalConnection,
+    packages: Sequence[str],
+    root: Path,
+    hook: str = "true",
+    release: str = RELEASE,
+) -> None:
     """Install Debian with `packages` into the new folder `root`, without documentation and translations.
 
     `hook` is a shell command that is run at the end, with the folder as its argument.
@@ -65,7 +71,7 @@ def bootstrap(computer: LocalConnection, packages: Sequence[str], root: Path, ho
             '--aptopt=Apt::Install-Recommends "false"',
             *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in excluded),
             f"--customize-hook={hook}",
-            RELEASE,
+            release,
             str(root),
         ],
         timeout_s=BOOTSTRAP_TIMEOUT_S,

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ from hvcost import network
 from hvcost.connections.base import Connection, Journal
 from hvcost.connections.local import LocalConnection
 from hvcost.connections.ssh import SshAddress, SshConnection
+from hvcost.connections.waiting import awaited
+from hvcost.deadline import Deadline
 from hvcost.emulated import image as host_images
 from hvcost.emulated import machine
 from hvcost.errors import MachineError, ProofError
 from hvcost.hosts import boot
 from hvcost.hosts.custody import Custody, addressed, custody
+from hvcost.hosts.interfaces import interface_with
+from hvcost.hosts.reachability import check_unused
 from hvcost.hypervisors import BootMode
 from hvcost.network import Link
 from hvcost.record import Facts
@@ -32,6 +37,8 @@ LOCK = Path("/run/lock/hvcost.lock")
 RUNTIME = Path("/run")
 REMOTE_FILES = "/var/lib/hvcost"
 REMOTE_RUNTIME = "/run/hvcost"
+# A machine may just be booting: it has rebooted by itself, or somebody did it.
+REACHABLE_TIMEOUT_S = 180.0
 LOCAL_INTERFACE = "lan0"
 BRIDGE = "hvcost-br0"
 
@@ -46,6 +53,16 @@ class Place:
     client: Mapping[str, Any]
     state: Path
     host_image: Path | None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the host is a machine of its own, which is changed and given back."""
+        return bool(self.host["connection"] == "ssh")
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether the host is left alone: nothing is prepared, changed or locked there."""
+        return bool(self.host["connection"] == "provided")
 
     @property
     def host_disk(self) -> Path:
@@ -63,6 +80,7 @@ class Operation:
 
     host: Connection
     host_interface: str
+    host_address: str
     client: Connection
     client_interface: str
     files: str
@@ -87,8 +105,12 @@ def in_operation(
     *,
     purpose: Literal["prepare", "measure"],
     boot_mode: BootMode = "native",
+    needs_host: bool = True,
 ) -> Iterator[Operation]:
-    """The environment, exclusively. An emulated host's disk keeps what `prepare` writes and nothing else."""
+    """The environment, exclusively. An emulated host's disk keeps what `prepare` writes and nothing else.
+
+    `needs_host`: whether to reach a host that is left alone otherwise.
+    """
     computer = LocalConnection("this computer", journal)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_computer_lock())
@@ -97,6 +119,8 @@ def in_operation(
         kind = place.host["connection"]
         if kind == "ssh":
             opened = _real(place, journal, stack, boot_mode)
+        elif kind == "provided":
+            opened = _provided(place, computer, runtime, stack, needs_host=needs_host)
         elif kind == "local":
             opened = _local(place, computer, runtime, stack)
         else:
@@ -132,6 +156,7 @@ def _local(place: Place, computer: LocalConnection, runtime: Path, stack: contex
     return Operation(
         host=LocalConnection(f"{place.name} host", computer.journal, far),
         host_interface=LOCAL_INTERFACE,
+        host_address=str(place.link.host),
         client=LocalConnection(f"{place.name} client", computer.journal, client),
         client_interface=network.CLIENT_INTERFACE,
         files=str((place.state / "files").resolve()),
@@ -178,6 +203,7 @@ def _emulated(
     return Operation(
         host=host,
         host_interface=machine.INTERFACE,
+        host_address=str(place.link.host),
         client=LocalConnection(f"{place.name} client", computer.journal, client),
         client_interface=network.CLIENT_INTERFACE,
         files=REMOTE_FILES,
@@ -188,17 +214,59 @@ def _emulated(
 
 def _real(place: Place, journal: Journal, stack: contextlib.ExitStack, boot_mode: BootMode) -> Operation:
     host, guard = _in_custody(f"{place.name} host", place.host, journal, boot_mode, stack)
-    guard.take(place.host["interface"], BRIDGE)
-    client = connected(f"{place.name} client", place.client, journal)
+    client_name = f"{place.name} client"
+    client = awaited(
+        lambda: connected(client_name, place.client, journal),
+        Deadline(REACHABLE_TIMEOUT_S, f"{client_name}: connection"),
+    )
     stack.callback(client.close)
     stack.enter_context(addressed(client, place.client["interface"], place.link))
+    check_unused(client, place.client["interface"], place.link, (place.link.host, place.link.guest))
+    guard.take(place.host["interface"], BRIDGE)
     return Operation(
         host=host,
         host_interface=place.host["interface"],
+        host_address=str(place.link.host),
         client=client,
         client_interface=place.client["interface"],
         files=REMOTE_FILES,
         runtime=REMOTE_RUNTIME,
+    )
+
+
+def _provided(
+    place: Place,
+    computer: LocalConnection,
+    runtime: Path,
+    stack: contextlib.ExitStack,
+    *,
+    needs_host: bool,
+) -> Operation:
+    """Both ends as they are; in place of the host this computer, unless the host itself is measured."""
+    client = connected(f"{place.name} client", place.client, computer.journal, as_root=False)
+    stack.callback(client.close)
+    if not needs_host:
+        return Operation(
+            host=LocalConnection(f"{place.name} controller", computer.journal),
+            host_interface="lo",
+            host_address=network.LOOPBACK,
+            client=client,
+            client_interface=place.client["interface"],
+            files="",
+            runtime=str(runtime / "session"),
+        )
+    spec = place.host["bare_metal"]
+    address = SshAddress(spec["ssh"] or spec["address"])
+    host = SshConnection(f"{place.name} host", address, computer.journal, as_root=False)
+    stack.callback(host.close)
+    return Operation(
+        host=host,
+        host_interface=interface_with(host, spec["address"]),
+        host_address=spec["address"],
+        client=client,
+        client_interface=place.client["interface"],
+        files="",
+        runtime=f"/tmp/hvcost-{secrets.token_hex(8)}",
     )
 
 
@@ -226,19 +294,22 @@ def _in_custody(
         stack.callback(connection.close)
         return connection, stack.enter_context(custody(connection))
 
-    host, guard = hold(connect())
+    host, guard = hold(awaited(connect, Deadline(REACHABLE_TIMEOUT_S, f"{name}: connection")))
     if boot.boot_mode(host) != boot_mode:
         host, guard = hold(boot.reboot(host, boot_mode, connect))
     return host, guard
 
 
-def connected(name: str, spec: Mapping[str, Any], journal: Journal) -> Connection:
+def connected(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: bool = True) -> Connection:
     """A real machine, or this computer, as the configuration says it is reached."""
-    return _by_ssh(name, spec, journal) if spec["connection"] == "ssh" else LocalConnection(name, journal)
+    if spec["connection"] == "ssh":
+        return _by_ssh(name, spec, journal, as_root=as_root)
+    return LocalConnection(name, journal)
 
 
-def _by_ssh(name: str, spec: Mapping[str, Any], journal: Journal) -> SshConnection:
-    return SshConnection(name, SshAddress(spec["address"], spec.get("user"), spec.get("port")), journal)
+def _by_ssh(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: bool = True) -> SshConnection:
+    address = SshAddress(spec["address"], spec.get("user"), spec.get("port"))
+    return SshConnection(name, address, journal, as_root=as_root)
 
 
 def _new_disk(place: Place, computer: LocalConnection, image: host_images.HostImage) -> None:

@@ -9,6 +9,8 @@ HEADER_BYTES = 52
 # From this share of the limit on, a value is taken for the link's and not for the system's. What is left
 # to the limit is less than losses and acknowledgements can explain.
 AT_LIMIT_SHARE = 0.95
+# From this share on, the link is not what it is said to be.
+IMPOSSIBLE_SHARE = 1.02
 
 
 def tcp_limit_bps(rate_mbit: float, mtu: float) -> float:

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "hvcost-"
 CLIENT_INTERFACE = "lan0"
+LOOPBACK = "127.0.0.1"
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000  # <sched.h>; os.setns exists from Python 3.12 on
 # Preamble, frame check sequence and inter-frame gap take time on the wire but are no part of an skb

@@ -18,9 +18,10 @@ from hvcost import environment, provenance, record
 from hvcost.connections.base import Connection, Journal
 from hvcost.connections.local import LocalConnection
 from hvcost.environment import Operation, Place
-from hvcost.errors import HvcostError, ParseError
+from hvcost.errors import HvcostError, MachineError, ParseError
 from hvcost.guest.image import GuestImage, GuestShape
 from hvcost.hosts import facts, preparation
+from hvcost.hosts.reachability import check_way
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
 from hvcost.record import End, Order, Record
 from hvcost.server import Server
@@ -91,15 +92,23 @@ def measure(
     """Run a session and write one raw file per repetition into `folder`; returns the records.
 
     `position` is the session's place among all sessions. Raises HvcostError if the session does not come to
-    its first repetition: then there is nothing to record but the reason.
+    its first repetition, or loses a machine: then it has to be run again, from its boot.
     """
     journal = Journal()
     runs = runs_of(spec)
     driver = load_driver(spec.hypervisor)(spec.options)
     records = []
-    with environment.in_operation(place, journal, purpose="measure", boot_mode=driver.boot_mode) as operation:
-        host_facts = facts.collect(operation.host, operation.host_interface)
-        environment.check_host(place, host_facts, driver.boot_mode)
+    with environment.in_operation(
+        place,
+        journal,
+        purpose="measure",
+        boot_mode=driver.boot_mode,
+        needs_host=driver.needs_host,
+    ) as operation:
+        host_facts = None
+        if driver.needs_host:
+            host_facts = facts.collect(operation.host, operation.host_interface)
+            environment.check_host(place, host_facts, driver.boot_mode)
         plan = _prepare(spec, place, operation, guest)
         driver.prepare(operation.host)
         if plan.guest:
@@ -145,14 +154,22 @@ def measure(
                 )
                 record.write(result, folder / f"{run.workload}-{run.repetition}.json")
                 records.append(result)
+                if outcome.reason:
+                    _check_machines(run, outcome.reason, (operation.host, operation.client))
     return records
 
 
 def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: GuestImage | None) -> SystemPlan:
     """What the host needs since its boot, checked again, and what the driver has to start."""
     host, link = operation.host, place.link
-    preparation.ensure_bridge(host, operation.host_interface, link)
-    preparation.set_congestion_control(operation.client, operation.client_interface, link, str(link.client))
+    if place.is_provided:
+        preparation.check_congestion_control(operation.client, link)
+    else:
+        preparation.ensure_bridge(host, operation.host_interface, link)
+        source = str(link.client)
+        preparation.set_congestion_control(operation.client, operation.client_interface, link, source)
+    if place.is_real:
+        check_way(operation.client, operation.client_interface, host, environment.BRIDGE, link)
     to_start: Guest | None = None
     if guest and spec.guest:
         files, _ = preparation.ensure_guest(host, guest, operation.files)
@@ -162,6 +179,7 @@ def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: Guest
         guest=to_start,
         bridge=environment.BRIDGE,
         interface=operation.host_interface,
+        host_address=operation.host_address,
         link=link,
         runtime=operation.runtime,
     )
@@ -194,6 +212,21 @@ def _repetition(
     except HvcostError as error:
         reason = str(error)
     return _Outcome(started_at, reason, client, server, spent_s)
+
+
+def _check_machines(run: Run, reason: str, machines: Sequence[Connection]) -> None:
+    """MachineError if host or client was lost with this run: what would follow measures nothing.
+
+    A guest that is lost is another matter: that is what its hypervisor made of it.
+    """
+    try:
+        for machine in machines:
+            machine.run(["true"])
+    except HvcostError as error:
+        raise MachineError(
+            f"session given up in run {run.number} ({run.workload}, repetition {run.repetition}), "
+            f"which failed: {reason}; {error}"
+        ) from error
 
 
 def _since(before_s: Mapping[str, float], after_s: Mapping[str, float]) -> dict[str, float]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
+PROVIDED = "provided"
 
 
 @dataclass(frozen=True)

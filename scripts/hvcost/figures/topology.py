@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
-from hvcost.figures import BASELINE, UNDER_XEN, Environment, Picture, style
+from hvcost.figures import BASELINE, PROVIDED, UNDER_XEN, Environment, Picture, style
 
 EDGE_IN = 0.15
 PAD_IN = 0.1
@@ -51,7 +51,8 @@ def draw(environment: Environment, facts: Facts, systems: Mapping[str, str]) -> 
     addresses = _addresses(environment)
     client = _box(CLIENT_IN, "Client", _client_lines(environment, addresses))
     interface = _box(NIC_IN, "Interface", _interface_lines(environment, facts))
-    bridge = _box(BRIDGE_IN, "Bridge", [f"address {addresses['host']}"])
+    switch = "Virtual switch" if environment.host.get("connection") == PROVIDED else "Bridge"
+    bridge = _box(BRIDGE_IN, switch, [_address(addresses, "host")])
     boxes = {name: _system_box(name, hypervisor, addresses) for name, hypervisor in systems.items()}
     inner_in = NIC_IN + GAP_IN + BRIDGE_IN + GAP_IN + SYSTEM_IN
     host_in = inner_in + 2 * PAD_IN
@@ -169,18 +170,23 @@ def _small(lines: Sequence[str], width: float) -> list[style.Paragraph]:
 
 
 def _system_box(name: str, hypervisor: str, addresses: Mapping[str, str]) -> _Box:
+    end = "guest"
     if hypervisor == BASELINE:
-        line = f"iperf server on the host, {addresses['host']}"
+        end, place = "host", "on the host"
     elif hypervisor == UNDER_XEN:
-        line = f"iperf server on the host under Xen, {addresses['host']}"
+        end, place = "host", "on the host under Xen"
+    elif hypervisor == PROVIDED:
+        place = "in a guest that was there"
     else:
-        under = f" under {hypervisor}" if hypervisor and hypervisor != name else ""
-        line = f"iperf server in a guest{under}, {addresses['guest']}"
+        place = "in a guest" + (f" under {hypervisor}" if hypervisor and hypervisor != name else "")
+    line = ", ".join(filter(None, (f"iperf server {place}", addresses[end])))
     return _box(SYSTEM_IN, name, [line], MARK_IN)
 
 
 def _addresses(environment: Environment) -> dict[str, str]:
-    """Addresses of the three ends, which have fixed places in the link's network."""
+    """Addresses of the three ends, at fixed places of the link's network, unless others have given them."""
+    if environment.host.get("connection") == PROVIDED:
+        return dict.fromkeys(("client", "host", "guest"), "")
     try:
         network = ip_network(str(environment.link.get("network")))
     except ValueError:
@@ -191,13 +197,20 @@ def _addresses(environment: Environment) -> dict[str, str]:
     }
 
 
+def _address(addresses: Mapping[str, str], end: str) -> str:
+    return f"address {addresses[end]}" if addresses[end] else ""
+
+
 def _client_lines(environment: Environment, addresses: Mapping[str, str]) -> list[str]:
     client = environment.client
-    here = "this computer, in a network namespace" if client.get("connection") == "local" else ""
+    here = ""
+    if client.get("connection") == "local":
+        is_played = environment.host.get("connection") in ("emulated", "local")
+        here = "this computer, in a network namespace" if is_played else "this computer"
     return [
         str(client.get("description") or here),
         "iperf client",
-        f"address {addresses['client']}",
+        _address(addresses, "client"),
     ]
 
 
@@ -245,7 +258,7 @@ def _link_texts(
     above = [
         style.Paragraph.fit(style.rate_text(environment.link_bps), room, weight="bold"),
     ]
-    if environment.host.get("connection") != "ssh":
+    if environment.host.get("connection") in ("emulated", "local"):
         above += _small(["virtual link"], room)
     below = _small(
         [
@@ -259,7 +272,7 @@ def _link_texts(
 
 
 def _note(environment: Environment) -> str:
-    guest = environment.guest
+    guest = {} if environment.host.get("connection") == PROVIDED else environment.guest
     sizes = ", ".join(
         f"{guest[key]} {unit}"
         for key, unit in (("cpus", "CPU"), ("memory_mib", "MiB RAM"), ("disk_gib", "GiB disk"))

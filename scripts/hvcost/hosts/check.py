@@ -6,6 +6,7 @@ missing and somebody has to see to it, or a system cannot work on this machine.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -65,15 +66,33 @@ def examine_host(
 
 def examine_client(client: Connection, interface: str, rate_mbit: int) -> Iterator[Finding]:
     """What a client offers: it needs its network card and iperf, and nothing is installed there."""
-    yield Finding(client.name, "works", f"reached: {_output(client, 'uname -sr')}")
+    yield from examine_end(client)
     yield from _examine_interface(client, interface, rate_mbit)
-    version = _output(client, "iperf --version 2>&1")
+    if not client.succeeds(["sh", "-c", "command -v ping"]):
+        yield Finding(client.name, "missing", "ping: install it, for example apt-get install iputils-ping")
+
+
+def examine_end(machine: Connection) -> Iterator[Finding]:
+    """What a machine offers that is used as it is: it needs iperf."""
+    yield Finding(machine.name, "works", f"reached: {_output(machine, 'uname -sr')}")
+    version = _output(machine, "iperf --version 2>&1")
     if version.startswith("iperf version 2"):
-        yield Finding(client.name, "works", version)
+        yield Finding(machine.name, "works", version)
     else:
         yield Finding(
-            client.name, "missing", "iperf (version 2): install it, for example apt-get install iperf"
+            machine.name, "missing", "iperf (version 2): install it, for example apt-get install iperf"
         )
+
+
+def examine_way(client: Connection, interface: str, address: str) -> Iterator[Finding]:
+    """Whether the client's packets to an address leave by its measured interface."""
+    found = client.run(["ip", "-json", "route", "get", address], check=False).stdout
+    used = json.loads(found)[0].get("dev") if found.strip() else None
+    if used == interface:
+        yield Finding(client.name, "works", f"the way to {address} is {interface}")
+    else:
+        text = f"the way to {address} is {used}, not {interface}" if used else f"there is no way to {address}"
+        yield Finding(client.name, "missing", text)
 
 
 def _examine_interface(machine: Connection, interface: str, rate_mbit: int) -> Iterator[Finding]:

@@ -25,3 +25,15 @@ def interface(machine: Connection, name: str) -> Interface:
             f"{machine.name}: there is no interface {name!r}; it has {', '.join(sorted(found))}"
         )
     return found[name]
+
+
+def interface_with(machine: Connection, address: str) -> str:
+    """Name of the interface that has this address; MachineError with the addresses that are there."""
+    found = {
+        info["local"]: name for name, entry in interfaces(machine).items() for info in entry["addr_info"]
+    }
+    if address not in found:
+        raise MachineError(
+            f"{machine.name}: it does not have the address {address}; it has {', '.join(sorted(found))}"
+        )
+    return found[address]

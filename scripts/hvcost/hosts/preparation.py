@@ -9,20 +9,22 @@ import datetime
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hvcost.connections.base import Connection, Journal, sha256_at
-from hvcost.environment import BRIDGE, Place, in_operation, link_from
+from hvcost.environment import BRIDGE, Operation, Place, in_operation, link_from
 from hvcost.errors import MachineError, ParseError
 from hvcost.guest.image import GuestImage
 from hvcost.hosts import boot, facts, ledger
 from hvcost.hosts.interfaces import interfaces
 from hvcost.hosts.ledger import Ledger
 from hvcost.hosts.packages import missing_packages, packages_by_status
+from hvcost.hosts.reachability import check_way
 from hvcost.hypervisors import GuestFiles, load_driver
 from hvcost.network import Link
+from hvcost.record import Facts
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,17 @@ def set_congestion_control(machine: Connection, interface: str, link: Link, sour
     return [f"ip {arguments}"]
 
 
+def check_congestion_control(machine: Connection, link: Link) -> None:
+    """MachineError unless TCP on a machine that is left alone uses the link's congestion control."""
+    found = machine.run(["cat", "/proc/sys/net/ipv4/tcp_congestion_control"]).stdout.strip()
+    if found != link.congestion_control:
+        raise MachineError(
+            f"{machine.name}: its TCP congestion control is {found!r}, not {link.congestion_control!r} as "
+            "the configuration says (key link.congestion_control), and this machine is not changed; run "
+            f"`sysctl net.ipv4.tcp_congestion_control={link.congestion_control}` there"
+        )
+
+
 def ensure_guest(host: Connection, guest: GuestImage, folder_of_files: str) -> tuple[GuestFiles, list[str]]:
     """Upload the guest's files, except those that are there unchanged; says what was uploaded."""
     folder = PurePosixPath(folder_of_files) / "guest" / guest.checksums["disk.qcow2"][:16]
@@ -111,52 +124,82 @@ def ensure_guest(host: Connection, guest: GuestImage, folder_of_files: str) -> t
 
 def prepare(
     spec: Mapping[str, Any],
-    guest: GuestImage,
+    guest: GuestImage | None,
     host_image: Path | None,
     packages: Sequence[str],
     state: Path,
 ) -> dict[str, Any]:
     """Prepare a host for the hypervisors of `spec`; returns the content of host.json.
 
-    Raises MachineError with the machine and the command if something cannot be had.
+    `guest` is None if no hypervisor has one of ours. Raises MachineError with the machine and the command if
+    something cannot be had.
     """
     journal = Journal()
     place = _place(spec, state, host_image)
-    with in_operation(place, journal, purpose="prepare") as operation:
-        host = operation.host
-        changes = _installations(host, packages)
-        changes += ensure_bridge(host, operation.host_interface, place.link)
-        files, uploaded = ensure_guest(host, guest, operation.files)
-        changes += uploaded
-        problems = []
-        is_real = spec["host"]["connection"] == "ssh"
-        needs_xen = any(load_driver(name).boot_mode == "xen" for name in spec["hypervisors"])
-        menu_changes = boot.keep_default(host) if is_real and needs_xen else []
-        if menu_changes:
-            ledger.note(host, Ledger(files=(boot.SETTINGS,)))
-        for driver in (load_driver(name)({}) for name in spec["hypervisors"]):
-            try:
-                changes += _installations(host, driver.packages)
-                changes += driver.prepare(host) + driver.prepare_files(host, files)
-            except MachineError as error:
-                # The other systems can be measured all the same; this one's session will fail and say so.
-                log.warning("%s", error)
-                problems.append(str(error))
-        if menu_changes:
-            boot.update_menu(host)
-            changes += menu_changes
-        facts_of_host = facts.collect(host, operation.host_interface)
+    with in_operation(place, journal, purpose="prepare", needs_host=not place.is_provided) as operation:
+        if place.is_provided:
+            check_congestion_control(operation.client, place.link)
+            prepared = _Prepared((), (), {})
+        else:
+            prepared = _prepared(spec, place, operation, guest, packages)
     return {
         "format": 1,
         "environment": place.name,
         "machine": dict(spec),
         "host_image": str(host_image) if host_image else None,
-        "facts": dict(facts_of_host),
+        "facts": dict(prepared.facts),
         "prepared_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "changes": changes,
-        "problems": problems,
+        "changes": prepared.changes,
+        "problems": prepared.problems,
         "commands": [asdict(command) for command in journal.commands],
     }
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What was changed, what does not work, and what the host is."""
+
+    changes: Sequence[str]
+    problems: Sequence[str]
+    facts: Facts
+
+
+def _prepared(
+    spec: Mapping[str, Any],
+    place: Place,
+    operation: Operation,
+    guest: GuestImage | None,
+    packages: Sequence[str],
+) -> _Prepared:
+    host = operation.host
+    changes = _installations(host, packages)
+    changes += ensure_bridge(host, operation.host_interface, place.link)
+    if place.is_real:
+        check_way(operation.client, operation.client_interface, host, BRIDGE, place.link)
+    drivers = [load_driver(name)({}) for name in spec["hypervisors"]]
+    files = None
+    if guest and any(driver.has_guest for driver in drivers):
+        files, uploaded = ensure_guest(host, guest, operation.files)
+        changes += uploaded
+    problems = []
+    needs_xen = any(driver.boot_mode == "xen" for driver in drivers)
+    menu_changes = boot.keep_default(host) if place.is_real and needs_xen else []
+    if menu_changes:
+        ledger.note(host, Ledger(files=(boot.SETTINGS,)))
+    for driver in drivers:
+        try:
+            changes += _installations(host, driver.packages)
+            changes += driver.prepare(host)
+            if files and driver.has_guest:
+                changes += driver.prepare_files(host, files)
+        except MachineError as error:
+            # The other systems can be measured all the same; this one's session will fail and say so.
+            log.warning("%s", error)
+            problems.append(str(error))
+    if menu_changes:
+        boot.update_menu(host)
+        changes += menu_changes
+    return _Prepared(changes, problems, facts.collect(host, operation.host_interface))
 
 
 def _installations(host: Connection, packages: Sequence[str]) -> list[str]:

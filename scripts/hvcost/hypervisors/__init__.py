@@ -48,14 +48,16 @@ class Guest:
 class SystemPlan:
     """What a driver has to start, and what it finds on the host.
 
-    `guest` is None for a system without one. `interface` is the measured one, a port of `bridge`. `runtime`
-    is a folder on the host that only this session uses and that is removed afterwards.
+    `guest` is None for a system without one of ours. `interface` is the measured one, a port of `bridge`,
+    `host_address` the host's. `runtime` is a folder on the host that only this session uses and that is
+    removed afterwards.
     """
 
     name: str
     guest: Guest | None
     bridge: str
     interface: str
+    host_address: str
     link: Link
     runtime: str
 
@@ -81,7 +83,10 @@ class Hypervisor(ABC):
 
     Options: ClassVar[type[Any]]
     boot_mode: ClassVar[BootMode] = "native"
+    # Whether the guest is made of our image.
     has_guest: ClassVar[bool] = True
+    # Whether it is started on the host; otherwise its commands are run on this computer.
+    needs_host: ClassVar[bool] = True
     # Debian packages that a host needs for it, beside those of envs/host-packages.txt.
     packages: ClassVar[tuple[str, ...]] = ()
     # Those of them that an emulated host takes from Debian's suite sid, since its release has none that fit.

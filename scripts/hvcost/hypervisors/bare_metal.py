@@ -33,7 +33,7 @@ class Driver(Hypervisor):
         self.check_proof(host.name, proof)
         yield RunningSystem(
             server=host,
-            address=str(plan.link.host),
+            address=plan.host_address,
             proof=proof,
             runtime=plan.runtime,
         )

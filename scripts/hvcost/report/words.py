@@ -8,7 +8,7 @@ from string import Formatter
 from typing import Generic, TypeVar
 
 from hvcost.figures import BASELINE, UNDER_XEN, Environment
-from hvcost.link import FRAMING_BYTES, HEADER_BYTES
+from hvcost.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
 from hvcost.statistics.diagnostics import lag1_limit
 from hvcost.statistics.differences import SIGNIFICANCE
 from hvcost.statistics.rows import (
@@ -308,6 +308,15 @@ def limit(environment: Environment, cells: Sequence[Cell]) -> Sentence:
 
 
 def _reached(cells: Sequence[Cell]) -> Sentence:
+    impossible = [cell for cell in cells if (cell.row.limit_share or 0.0) > IMPOSSIBLE_SHARE]
+    if impossible:
+        fastest = max(impossible, key=lambda cell: cell.row.limit_share or 0.0)
+        return sentence(
+            "Warning: {who} reached {share} of that, which cannot be. This link’s rate is not what the "
+            "configuration says (link.rate_mbit), so nothing can be said of what the link limits.",
+            who=start(fastest.row.system),
+            share=Number(f"{100 * (fastest.row.limit_share or 0.0):.0f} %", fastest.id),
+        )
     bare_metal = baseline(cells)
     near = listed([start(cell.row.system) for cell in cells if cell.row.at_limit])
     if bare_metal is None or bare_metal.row.limit_share is None:
