@@ -30,7 +30,9 @@ from hvcost.deadline import Deadline
 
 CLIENT_ADDRESS = "198.18.77.1"
 FAR_ADDRESS = "198.18.77.2"
+CONTROLLER_ADDRESS = "198.18.77.9"
 INTERFACE = "lan0"
+SWITCH = "switch0"
 PORT = 22
 START_S = 30
 # The first process of the machine. It collects orphans, and ends with its standard input: with the tests.
@@ -224,14 +226,59 @@ def client_and_far(computer: LocalConnection, label: str) -> Iterator[tuple[str,
         yield client, far
 
 
-def lay_wire(computer: LocalConnection, one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    """Join two namespaces; an end is a namespace, its new interface and the address of that (of a /24)."""
+@dataclass(frozen=True)
+class Machines:
+    """Machines on a switch, which is the interface SWITCH of the controller's namespace."""
+
+    controller: str
+    home: Path
+    by_name: dict[str, SshServer]
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """Beginning of a command line, to run it on the controller with a home from which all are reached."""
+        return ("ip", "netns", "exec", self.controller, "env", f"HOME={self.home}")
+
+
+@contextlib.contextmanager
+def switched(
+    computer: LocalConnection, label: str, home: Path, addresses: dict[str, str], mounts: Sequence[str] = ()
+) -> Iterator[Machines]:
+    """Machines with running servers, by their names, at a switch whose ports are named after them."""
+    name = f"{network.PREFIX}{label}-{os.getpid()}"
+    make_home(computer, home)
+    machines = {}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(programs(computer))
+        controller = stack.enter_context(network.namespace(computer, name))
+        for arguments in (
+            ["link", "add", SWITCH, "type", "bridge", "stp_state", "0", "forward_delay", "0"],
+            ["link", "set", SWITCH, "up"],
+            ["address", "add", f"{CONTROLLER_ADDRESS}/24", "dev", SWITCH],
+        ):
+            computer.run(["ip", "-n", controller, *arguments])
+        for machine, address in addresses.items():
+            namespace = stack.enter_context(network.namespace(computer, f"{name}-{machine}"))
+            lay_wire(computer, (controller, machine, None), (namespace, INTERFACE, address))
+            computer.run(["ip", "-n", controller, "link", "set", machine, "master", SWITCH])
+            running_machine = running(computer, server, home, namespace, address, machine, mounts)
+            machines[machine] = stack.enter_context(running_machine)
+        yield Machines(controller, home, machines)
+
+
+# A namespace, its new interface, and the address of that (of a /24), if it gets one.
+Plug = tuple[str, str, str | None]
+
+
+def lay_wire(computer: LocalConnection, one: Plug, other: Plug) -> None:
+    """Join two namespaces."""
     computer.run(
         ["ip", "link", "add", one[1], "netns", one[0], "type", "veth",
          "peer", "name", other[1], "netns", other[0]]
     )  # fmt: skip
     for place, interface, address in (one, other):
-        computer.run(["ip", "-n", place, "address", "add", f"{address}/24", "dev", interface])
+        if address:
+            computer.run(["ip", "-n", place, "address", "add", f"{address}/24", "dev", interface])
         computer.run(["ip", "-n", place, "link", "set", interface, "up"])
 
 

@@ -21,11 +21,10 @@ from typing import Any
 import pytest
 import yaml
 from hvcost import environment, network, record
-from hvcost.connections.ssh import SshAddress, SshConnection
 from hvcost.deadline import Deadline
 from hvcost.emulated import machine
-from hvcost.emulated.image import HOST_NAME, load
-from hvcost.errors import CommandError, DeadlineExceeded, MachineError
+from hvcost.emulated.image import load
+from hvcost.errors import MachineError
 from workspace import ROOT, Workspace
 
 NO_KVM = "KVM does not work on this machine"
@@ -282,44 +281,6 @@ def test_preparing_a_host_again_changes_nothing_that_is_there(emulated: Workspac
 def operation(emulated: Workspace) -> Iterator[environment.Operation]:
     with emulated.machine() as opened:
         yield opened
-
-
-def test_ssh_keeps_arguments_streams_and_exit_codes(operation: environment.Operation) -> None:
-    words = ["a b", "'", '"', "$HOME", "`id`", "\n", "*", "", "é", "--"]
-    output = operation.host.run(["sh", "-c", 'printf "%s\\0" "$@"', "sh", *words]).stdout
-    assert output.split("\0")[:-1] == words
-    result = operation.host.run(["sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in", check=False)
-    assert (result.exit_code, result.stdout, result.stderr) == (3, "in", "err\n")
-    # More than a channel's window on both streams, of which one would stop the other.
-    script = "head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero"
-    result = operation.host.run(["sh", "-c", script])
-    assert len(result.stdout) == len(result.stderr) == 3_000_000
-
-
-def test_ssh_command_that_takes_too_long_is_given_up(operation: environment.Operation) -> None:
-    with pytest.raises(DeadlineExceeded, match="quick host: `sleep 600`"):
-        operation.host.run(["sleep", "600"], timeout_s=1)
-    with pytest.raises(CommandError, match="quick host: `false`"):
-        operation.host.run(["false"])
-
-
-def test_ssh_refuses_an_unknown_host_key(
-    operation: environment.Operation, emulated: Workspace, tmp_path: Path
-) -> None:
-    image = load(emulated.folder / "results/host-image/manifest.json")
-    far = f"{network.prefix_of(emulated.state)}quick-far"
-    unknown, changed = tmp_path / "unknown", tmp_path / "changed"
-    unknown.touch()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
-    kind, key = (tmp_path / "key.pub").read_text().split()[:2]
-    changed.write_text(f"{HOST_NAME} {kind} {key}\n")
-    for known_hosts, complaint in ((unknown, "is unknown; connect once"), (changed, "ssh-keygen -R")):
-        transport = network.open_tcp(far, "127.0.0.1", machine.SSH_PORT, 30)
-        with pytest.raises(MachineError, match=complaint):
-            SshConnection(
-                "host", SshAddress(HOST_NAME, "root", 22, image.key, known_hosts), transport=transport
-            )
-        transport.close()
 
 
 JUMPING = """

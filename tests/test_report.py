@@ -207,6 +207,10 @@ def test_the_link_is_named_where_bare_metal_reached_it() -> None:
             [bare_metal(), cell()],
             "Bare metal reached a median of 567, 60 % of that: the machines set",
         ),
+        (
+            [bare_metal(limit_share=2.02, at_limit=True), cell()],
+            "Warning: Bare metal reached 202 % of that, which cannot be. This link’s rate is not what the",
+        ),
         ([cell(at_limit=True), cell(system="xen")], "KVM came near it: there, this link cannot tell systems"),
         ([cell()], "No system came near it."),
         ([], "No system came near it."),

@@ -23,9 +23,13 @@ PARTS = ("Snakefile", "config", "envs", "profiles", "rules", "scripts")
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with the project's files as links and results of its own."""
+    """A folder with the project's files as links and results of its own.
+
+    `within`: beginning of the command lines, to run Snakemake in another namespace or with another home.
+    """
 
     folder: Path
+    within: tuple[str, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -34,7 +38,7 @@ class Workspace:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         with (self.folder / "output.txt").open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", *arguments],
+                [*self.within, sys.executable, "-m", "snakemake", *arguments],
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
