@@ -1,15 +1,17 @@
-"""A machine that this project has never seen: a stock Debian that boots from its own disk by GRUB.
+"""Machines that this project has never seen: a stock Debian that boots from its own disk by GRUB.
 
-It is emulated, but nothing of it is known to the project: it has its own kernel, boot menu, user and one
-network card, over which it is administered as well as measured. Its packages come from a repository on its
-own disk, since an emulated machine reaches nothing outside. It reboots as a real one does.
+They are emulated, but nothing of them is known to the project: each has its own kernel, boot menu, user and
+one network card, over which it is administered as well as measured. Their packages come from a repository
+on their own disk, since an emulated machine reaches nothing outside. They reboot as real ones do.
 
-    namespace of the lab: tap0 198.19.9.1 ===== network card of the stranger 198.19.9.20 (later: bridge)
+    namespace of the lab: bridge lan0 198.19.9.1 -+- tap0 ==== network card of the first, 198.19.9.20
+                                                  +- tap1 ==== network card of the second, 198.19.9.21
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -19,16 +21,15 @@ from pathlib import Path
 from hvcost import debian, network
 from hvcost.connections.local import LocalConnection, end_group
 from hvcost.connections.ssh import SshAddress, SshConnection
+from hvcost.connections.waiting import awaited
 from hvcost.deadline import Deadline
 from hvcost.emulated import machine
 from hvcost.emulated.image import HostImage
 from hvcost.errors import MachineError
 
-NAME = "stranger"
 USER = "admin"
-ADDRESS = "198.19.9.20"
 NEIGHBOUR = "198.19.9.1"
-TAP = "tap0"
+SWITCH = "lan0"
 NIC = "enp0s2"
 ROOT_LABEL = "stranger-root"
 BOOT_TIMEOUT_S = 300
@@ -48,7 +49,7 @@ PACKAGES = (
     "udev",
     "zstd",
 )
-# What its administrator's mirror offers.
+# What a host needs of its administrator's mirror.
 OFFERED = (
     "ethtool",
     "iperf",
@@ -75,65 +76,92 @@ done >Packages
 
 @dataclass(frozen=True)
 class Stranger:
-    """The stranger's disk, and how it is reached: the folder is the home of its administrator."""
+    """A machine by its name and number: its disk, and how it is reached. `home` is its administrator's."""
 
+    name: str
+    number: int
     disk: Path
     home: Path
     image: HostImage
 
     @property
-    def address(self) -> SshAddress:
-        return SshAddress(ADDRESS, USER, 22, self.home / ".ssh/id_ed25519", self.home / ".ssh/known_hosts")
+    def address(self) -> str:
+        return f"198.19.9.{20 + self.number}"
+
+    @property
+    def tap(self) -> str:
+        return f"tap{self.number}"
+
+    @property
+    def console(self) -> Path:
+        """Log of what its console says."""
+        return self.disk.with_name(f"{self.name}.log")
 
 
-def install(folder: Path, image: HostImage) -> Stranger:
-    """Install it on a new disk, with a boot menu made by its own tools in its first boot."""
+def make_home(folder: Path) -> Path:
+    """A home with a new key; `install` adds to its configuration what is needed to log in."""
+    ssh = folder / ".ssh"
+    ssh.mkdir(parents=True, mode=0o700)
+    key = str(ssh / "id_ed25519")
+    LocalConnection("this computer").run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", USER, "-f", key]
+    )
+    return folder
+
+
+def install(
+    stranger: Stranger, release: str, installed: Sequence[str] = (), offered: Sequence[str] = ()
+) -> None:
+    """Install it on its new disk, with a boot menu made by its own tools in its first boot.
+
+    `installed`: packages beside the usual ones; `offered`: what its administrator's mirror has.
+    """
     computer = LocalConnection("this computer")
-    disk, home = folder / "stranger.qcow2", folder / "home"
-    (home / ".ssh").mkdir(parents=True, mode=0o700)
-    hook = f'sh -c {shlex.quote(REPOSITORY)} repository "$1" {shlex.join(OFFERED)}'
+    folder = stranger.disk.parent / stranger.name
+    hook = f'sh -c {shlex.quote(REPOSITORY)} repository "$1" {shlex.join(offered)}' if offered else "true"
     with debian.scratch_folder(folder) as scratch:
         root = scratch / "root"
-        debian.bootstrap(computer, PACKAGES, root, hook)
-        release = debian.kernel_release(root)
-        _configure(computer, root, home)
+        debian.bootstrap(computer, (*PACKAGES, *installed), root, hook, release)
+        kernel_release = debian.kernel_release(root)
+        _configure(computer, root, stranger)
         kernel, initramfs = folder / "vmlinuz", folder / "initrd.img"
-        kernel.write_bytes((root / f"boot/vmlinuz-{release}").read_bytes())
-        initramfs.write_bytes((root / f"boot/initrd.img-{release}").read_bytes())
-        debian.make_disk(computer, root, disk, 8, ROOT_LABEL)
-    stranger = Stranger(disk, home, image)
+        kernel.write_bytes((root / f"boot/vmlinuz-{kernel_release}").read_bytes())
+        initramfs.write_bytes((root / f"boot/initrd.img-{kernel_release}").read_bytes())
+        debian.make_disk(computer, root, stranger.disk, 8, ROOT_LABEL)
     by_hand = [
         "-kernel", str(kernel), "-initrd", str(initramfs),
         "-append", f"root=LABEL={ROOT_LABEL} rw console=ttyS0",
     ]  # fmt: skip
     with (
-        namespace(computer, f"hvcost-lab-{folder.name}") as lab,
+        namespace(computer, f"hvcost-{stranger.name}-{os.getpid()}") as lab,
         switched_on(stranger, lab, by_hand),
         contextlib.closing(connect(lab, stranger)) as host,
     ):
-        host.run(["apt-get", "update"], timeout_s=300)
+        if offered:
+            host.run(["apt-get", "update"], timeout_s=300)
         host.run(["grub-install", "/dev/vda"], timeout_s=300)
         host.run(["update-grub"], timeout_s=300)
         host.run(["sync"])
-    return stranger
 
 
 @contextlib.contextmanager
 def namespace(computer: LocalConnection, name: str) -> Iterator[str]:
-    """The lab: a namespace with the near end of the wire to the stranger."""
+    """The lab: a namespace with a switch."""
     with network.namespace(computer, name) as lab:
         inside = LocalConnection("lab", computer.journal, lab)
-        inside.run(["ip", "tuntap", "add", TAP, "mode", "tap"])
-        inside.run(["ip", "address", "add", f"{NEIGHBOUR}/24", "dev", TAP])
-        inside.run(["ip", "link", "set", TAP, "up"])
+        inside.run(["ip", "link", "add", SWITCH, "type", "bridge", "stp_state", "0", "forward_delay", "0"])
+        inside.run(["ip", "address", "add", f"{NEIGHBOUR}/24", "dev", SWITCH])
+        inside.run(["ip", "link", "set", SWITCH, "up"])
         yield lab
 
 
 @contextlib.contextmanager
-def switched_on(stranger: Stranger, lab: str, by_hand: Sequence[str] = ()) -> Iterator[Path]:
-    """The stranger, from power-on to the pulled plug; the log of its console."""
+def switched_on(stranger: Stranger, lab: str, by_hand: Sequence[str] = ()) -> Iterator[None]:
+    """The stranger at the lab's switch, from power-on to the pulled plug."""
     inside = LocalConnection("this computer", namespace=lab)
-    console = stranger.disk.with_name("console.log")
+    inside.run(["ip", "tuntap", "add", stranger.tap, "mode", "tap"])
+    inside.run(["ip", "link", "set", stranger.tap, "master", SWITCH, "up"])
+    card = f"virtio-net-pci,netdev=card,mac=52:54:00:00:09:{20 + stranger.number},addr=2"
     process = inside.start(
         [
             *stranger.image.qemu,
@@ -141,41 +169,46 @@ def switched_on(stranger: Stranger, lab: str, by_hand: Sequence[str] = ()) -> It
             "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", machine.TRANSLATED_CPU,
             "-smp", "2", "-m", "3072",
             "-drive", f"file={stranger.disk},format=qcow2,if=virtio,cache=unsafe",
-            "-netdev", f"tap,id=card,ifname={TAP},script=no,downscript=no",
-            "-device", "virtio-net-pci,netdev=card,mac=52:54:00:00:09:20,addr=2",
+            "-netdev", f"tap,id=card,ifname={stranger.tap},script=no,downscript=no",
+            "-device", card,
             "-device", "virtio-rng-pci",
-            "-serial", f"file:{console}",
+            "-serial", f"file:{stranger.console}",
             *by_hand,
         ],
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        yield console
+        yield
     finally:
         end_group(process)
+        inside.run(["ip", "link", "delete", stranger.tap])
 
 
 def connect(lab: str, stranger: Stranger) -> SshConnection:
     """Connection to the stranger, when it is up."""
-    deadline = Deadline(BOOT_TIMEOUT_S, "boot of the stranger")
-    while True:
+    ssh = stranger.home / ".ssh"
+    address = SshAddress(stranger.address, USER, 22, ssh / "id_ed25519", ssh / "known_hosts")
+
+    def log_in() -> SshConnection:
         try:
-            transport = network.open_tcp(lab, ADDRESS, 22, 5)
-            return SshConnection(NAME, stranger.address, transport=transport)
-        except (OSError, MachineError) as error:
-            deadline.check(str(error))
-            deadline.wait_a_little(1)
+            transport = network.open_tcp(lab, stranger.address, 22, 5)
+        except OSError as error:
+            raise MachineError(f"{stranger.name}: {error}") from error
+        return SshConnection(stranger.name, address, transport=transport)
+
+    return awaited(log_in, Deadline(BOOT_TIMEOUT_S, f"boot of {stranger.name}"))
 
 
-def _configure(computer: LocalConnection, root: Path, home: Path) -> None:
+def _configure(computer: LocalConnection, root: Path, stranger: Stranger) -> None:
     """What its administrator has set: name, network, a user with sudo, the repository, the serial console."""
     settings = {
-        "etc/hostname": f"{NAME}\n",
-        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {NAME}\n",
+        "etc/hostname": f"{stranger.name}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {stranger.name}\n",
         "etc/fstab": f"LABEL={ROOT_LABEL} / ext4 errors=remount-ro 0 1\n",
         "etc/network/interfaces": (
             "auto lo\niface lo inet loopback\n\n"
-            f"auto {NIC}\niface {NIC} inet static\n    address {ADDRESS}/24\n    gateway {NEIGHBOUR}\n"
+            f"auto {NIC}\niface {NIC} inet static\n"
+            f"    address {stranger.address}/24\n    gateway {NEIGHBOUR}\n"
         ),
         "etc/apt/sources.list": "deb [trusted=yes] file:/srv/mirror ./\n",
         "etc/sudoers.d/admin": f"{USER} ALL=(ALL) NOPASSWD: ALL\n",
@@ -191,16 +224,17 @@ def _configure(computer: LocalConnection, root: Path, home: Path) -> None:
     for source in root.glob("etc/apt/sources.list.d/*"):
         source.unlink()
     computer.run(["chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", USER])
-    key = home / ".ssh/id_ed25519"
-    computer.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", USER, "-f", str(key)])
+    ssh = stranger.home / ".ssh"
+    key = ssh / "id_ed25519"
     authorized = root / f"home/{USER}/.ssh/authorized_keys"
     authorized.parent.mkdir(mode=0o700)
     authorized.write_bytes(key.with_suffix(".pub").read_bytes())
     computer.run(["chroot", str(root), "chown", "-R", f"{USER}:", f"/home/{USER}"])
-    host_key = root / "etc/ssh/ssh_host_ed25519_key.pub"
-    kind, public = host_key.read_text().split()[:2]
-    (home / ".ssh/known_hosts").write_text(f"{ADDRESS} {kind} {public}\n")
-    (home / ".ssh/config").write_text(
-        f"Host {NAME}\n  HostName {ADDRESS}\n  User {USER}\n  IdentityFile {key}\n"
-        f"  UserKnownHostsFile {home}/.ssh/known_hosts\n"
-    )
+    kind, public = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
+    with (ssh / "known_hosts").open("a") as file:
+        file.write(f"{stranger.address} {kind} {public}\n")
+    with (ssh / "config").open("a") as file:
+        file.write(
+            f"Host {stranger.name}\n  HostName {stranger.address}\n  User {USER}\n  IdentityFile {key}\n"
+            f"  UserKnownHostsFile {ssh / 'known_hosts'}\n"
+        )
