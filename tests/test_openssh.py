@@ -28,7 +28,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openssh import CLIENT_ADDRESS, FAR_ADDRESS, INTERFACE, PORT, SshServer
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
 
 NAME = "far machine"
 HOST = "far"

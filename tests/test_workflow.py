@@ -330,6 +330,7 @@ def test_host_packages_changed(project: Project) -> None:
     assert jobs[:first].count("prepare_host") == 2
 
 
+@pytest.mark.slow
 def test_host_that_could_not_be_prepared_does_not_repeat_sessions(project: Project) -> None:
     (project.folder / "preparation-fails").touch()
     project.append("envs/host-packages.txt", "ethtool\n")
@@ -388,6 +389,7 @@ def test_failed_session_keeps_what_was_measured_before(project: Project) -> None
     assert raw.read_text() == before
 
 
+@pytest.mark.slow
 def test_a_system_that_fails_takes_no_other_down(empty: Project) -> None:
     (empty.folder / "session-fails").write_text("kvm")
     failed = empty.snakemake("all")
@@ -402,6 +404,7 @@ def test_a_system_that_fails_takes_no_other_down(empty: Project) -> None:
 # --- order, plan and computers -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sessions_run_in_the_order_of_the_seed(project: Project) -> None:
     first = plan.sessions(_experiment(project))
     assert project.sessions_run() == [f"{s.environment} {s.system} {s.boot}" for s in first]
@@ -456,6 +459,7 @@ def test_programs_run_in_the_python_of_snakemake(finished: Project) -> None:
     assert {Path(entry["python"]).parent for entry in finished.ran()} == {Path(sys.executable).parent}
 
 
+@pytest.mark.slow
 def test_nothing_else_runs_while_this_computer_measures(empty: Project) -> None:
     (empty.folder / "session-takes-s").write_text("0.2")
     empty.run("--cores", "4")
@@ -464,6 +468,7 @@ def test_nothing_else_runs_while_this_computer_measures(empty: Project) -> None:
     assert not _overlapping(ran)
 
 
+@pytest.mark.slow
 def test_computers_of_their_own_measure_at_the_same_time(empty: Project) -> None:
     (empty.folder / "session-takes-s").write_text("0.7")
     empty.change_config(_on_real_machines)
