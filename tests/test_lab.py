@@ -155,6 +155,12 @@ def measured(lab: Lab, before: str, client_before: str) -> str:
     return lab.snakemake("--cores", "1", "all")
 
 
+@pytest.fixture(scope="module")
+def native(lab: Lab, measured: str) -> None:
+    """The host as itself, whatever was measured last: a reboot would cut the connections of these tests."""
+    assert lab.start().wait(RUN_TIMEOUT_S) == 0, lab.workspace.output()
+
+
 def test_check_finds_what_is_to_be_done_and_changes_nothing(lab: Lab, before: str) -> None:
     said = lab.snakemake("check")
     for line in (
@@ -235,7 +241,7 @@ def transfers(there: SshConnection) -> bool:
 
 
 @pytest.mark.parametrize("stepped", ["host", "client"])
-def test_a_clock_is_stepped_in_a_run(lab: Lab, before: str, measured: str, stepped: str) -> None:
+def test_a_clock_is_stepped_in_a_run(lab: Lab, before: str, native: None, stepped: str) -> None:
     machine = lab.host if stepped == "host" else lab.client
     seen = []
     with lab.connected(machine) as there:
@@ -257,7 +263,7 @@ def test_a_clock_is_stepped_in_a_run(lab: Lab, before: str, measured: str, stepp
 GIVEN_UP = r"failed: lab bare-metal boot 1: session given up in run 1 .*lab host: .*`"
 
 
-def test_the_host_reboots_by_itself(lab: Lab, before: str, measured: str) -> None:
+def test_the_host_reboots_by_itself(lab: Lab, before: str, native: None) -> None:
     with lab.connected(lab.host) as there:
         process = lab.start()
         in_run(lab, process, 1, there, lambda: there.run(["systemctl", "reboot", "--no-block"]))
@@ -269,7 +275,7 @@ def test_the_host_reboots_by_itself(lab: Lab, before: str, measured: str) -> Non
     is_given_back(lab, before)
 
 
-def test_the_host_loses_its_power(lab: Lab, before: str, client_before: str, measured: str) -> None:
+def test_the_host_loses_its_power(lab: Lab, before: str, client_before: str, native: None) -> None:
     with lab.connected(lab.host) as there:
         process = lab.start()
         in_run(lab, process, 1, there, lab.plug_of_host.pull)
