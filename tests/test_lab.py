@@ -243,19 +243,12 @@ def transfers(there: SshConnection) -> bool:
 @pytest.mark.parametrize("stepped", ["host", "client"])
 def test_a_clock_is_stepped_in_a_run(lab: Lab, before: str, native: None, stepped: str) -> None:
     machine = lab.host if stepped == "host" else lab.client
-    seen = []
     with lab.connected(machine) as there:
-
-        def step(by: str) -> None:
-            there.run(["date", "--set", by])
-            seen.append(transfers(there))
-
         process = lab.start()
-        in_run(lab, process, 1, there, lambda: step("+1 hour"))
-        in_run(lab, process, 2, there, lambda: step("-1 hour"))
+        in_run(lab, process, 1, there, lambda: there.run(["date", "--set", "+1 hour"]))
+        in_run(lab, process, 2, there, lambda: there.run(["date", "--set", "-1 hour"]))
     assert process.wait(RUN_TIMEOUT_S) == 0, lab.workspace.output()
     records = lab.workspace.records("lab", "bare-metal")
-    assert seen == [True, True]
     assert [one.status for one in records] == ["failed"] * RUNS, [(one.client, one.server) for one in records]
     is_given_back(lab, before)
 
