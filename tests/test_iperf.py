@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hvcost.errors import ConfigError, ParseError
 from hvcost.tools import Measurement, load_tool
 from hvcost.tools.iperf import BITS_PER_UNIT, BYTES_PER_UNIT, parse
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 # says where the capture comes from and what is to be read from it.
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("data/iperf/*/expected.json"))
 STUDY = {"tool": "iperf", "duration_s": 10}
+SCHEMA = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
+WINDOW = SCHEMA["$defs"]["workload"]["properties"]["window"]["pattern"]
 
 
 def expected(case: Path) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def test_recorded_output(case: Path) -> None:
             parse(stdout(case))
         assert want["reason"] in str(caught.value)
     else:
-        assert parse(stdout(case)) == Measurement(**want["measurement"])
+        ports = frozenset(want["measurement"].pop("ports"))
+        assert parse(stdout(case)) == Measurement(**want["measurement"], ports=ports)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +74,7 @@ def test_the_study_s_figures_are_read_with_their_precision() -> None:
         streams=1,
         throughput_resolution_bps=100_000.0,
         transferred_resolution_bytes=1024**2 / 10,
+        ports=frozenset({50308}),
     )
 
 
@@ -123,6 +128,11 @@ def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
 def test_wrong_option_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
         load_tool("iperf").client_argv({**STUDY, key: value}, "198.18.1.3")
+
+
+@given(st.from_regex(WINDOW, fullmatch=True))
+def test_every_window_that_the_schema_allows_is_the_tool_s(window: str) -> None:
+    assert load_tool("iperf").client_argv({**STUDY, "window": window}, "198.18.1.3")[-2:] == ("-w", window)
 
 
 @pytest.mark.parametrize("name", ["netperf", "", "iperf.py", "../iperf", "hvcost.errors"])
@@ -215,6 +225,28 @@ def test_warnings_and_other_line_ends_do_no_harm() -> None:
     assert parse("WARNING: attempt to set TCP maximum segment size failed\n" + plain(report)) == want
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sudo: unable to resolve host desktop: Name or service not known",
+        "perl: warning: Setting locale failed.",
+        "bash: warning: setlocale: LC_ALL: cannot change locale (de_DE.UTF-8): error",
+    ],
+)
+def test_what_others_say_on_standard_error_does_no_harm(line: str) -> None:
+    report = plain("[  3]  0.0-10.0 sec  52.5 MBytes  44.0 Mbits/sec")
+    assert parse(report + line + "\n") == parse(report)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["connect failed: Connection refused", "write failed: Broken pipe", "iperf: unable to open a socket"],
+)
+def test_what_iperf_says_on_standard_error_spoils_the_run(line: str) -> None:
+    with pytest.raises(ParseError, match="iperf reports trouble"):
+        parse(plain("[  3]  0.0-10.0 sec  52.5 MBytes  44.0 Mbits/sec") + line + "\n")
+
+
 def test_one_stream_of_two_is_not_a_result() -> None:
     lines = CAPTURES["2.0.5-streams-client"].splitlines(keepends=True)
     for cut in range(len(lines) - 1):
@@ -230,8 +262,9 @@ def is_sound(measurement: Measurement) -> bool:
         all(
             math.isfinite(value) and value > 0
             for name, value in asdict(measurement).items()
-            if name != "role"
+            if name not in ("role", "ports")
         )
+        and all(port > 0 for port in measurement.ports)
         and measurement.streams >= 1
         and measurement.role in ("client", "server")
     )

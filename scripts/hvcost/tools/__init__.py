@@ -19,7 +19,8 @@ from hvcost.errors import ConfigError
 class Measurement:
     """What one end reports of one run, in base units.
 
-    A resolution is one step of the last digit that was printed.
+    A resolution is one step of the last digit that was printed. `ports`: the client's, one per stream, as
+    this end saw them; empty if the output does not tell.
     """
 
     role: Literal["client", "server"]
@@ -29,6 +30,7 @@ class Measurement:
     streams: int
     throughput_resolution_bps: float
     transferred_resolution_bytes: float
+    ports: frozenset[int] = frozenset()
 
 
 class Tool(Protocol):
@@ -50,9 +52,6 @@ class Tool(Protocol):
 
     def deadline_s(self, workload: Mapping[str, Any]) -> float:
         """How long a client may take before it is given up."""
-
-    def drain_s(self, workload: Mapping[str, Any], rate_bps: float) -> float:
-        """How long the server may go on when the client has sent its last."""
 
     def parse(self, text: str) -> Measurement:
         """What the output of either end says; ParseError with the reason if it says no figure."""

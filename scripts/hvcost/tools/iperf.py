@@ -36,7 +36,8 @@ PORT = 5001
 # Linux grows a socket's send buffer up to 4 MiB (tcp_wmem); the client waits while it drains.
 SEND_BUFFER_BITS = 8 * 4 * 1024**2
 SLOWEST_BPS = 1e6
-CONNECT_ROOM_S = 30.0
+# The client waits for the server, which a slow computer translates twice.
+CONNECT_ROOM_S = 300.0
 
 BYTES_PER_UNIT = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 BITS_PER_UNIT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
@@ -45,7 +46,7 @@ Role = Literal["client", "server"]
 
 _CLIENT_BANNER = re.compile(r"^Client connecting to .*?, (TCP|UDP) port", re.MULTILINE)
 _SERVER_BANNER = re.compile(r"^Server listening on (TCP|UDP) port", re.MULTILINE)
-_CONNECTED = re.compile(r"^\[ *\*?([0-9]+)\] local (\S+) port ([0-9]+) connected with \S+ port [0-9]+(.*)$")
+_CONNECTED = re.compile(r"^\[ *\*?([0-9]+)\] local (\S+) port ([0-9]+) connected with \S+ port ([0-9]+)(.*)$")
 _REPORT_START = re.compile(r"^\[ *\*?([0-9]+|SUM(?:-[0-9]+)?)\] *(.*?\bsec\b)(.*)$")
 _INTERVAL = re.compile(r"^(\S+?)- *(\S+) +sec$")
 _AMOUNTS = re.compile(r"^ +(\S+) ([KMGTP]?)Bytes? +(\S+) ([KMGTP]?)(bits?|Bytes?)/sec(?:\s.*)?$", re.ASCII)
@@ -57,6 +58,8 @@ _TROUBLE = re.compile(
     re.IGNORECASE,
 )
 _WARNING = re.compile(r"^(?:\[ *\*?[0-9]+\] )?WARN")
+# What others say on the same standard error: sudo of a name that nobody resolves, shells of a locale.
+_OTHERS = re.compile(r"^(?:sudo|timeout|setpriv|env|ip|sh|bash|perl): ")
 _CSV_LINE = re.compile(r"^(?:[+-][0-9]{4}:)?[0-9]{14}(?:\.[0-9]+)?,")
 _CSV_HEADER = re.compile(r"^time,srcaddress,")
 _CSV_FIELDS = 9
@@ -107,10 +110,7 @@ class Iperf:
 
     def deadline_s(self, workload: Mapping[str, Any]) -> float:
         options = _options(workload)
-        return options.duration_s + self.drain_s(workload, SLOWEST_BPS) + CONNECT_ROOM_S
-
-    def drain_s(self, workload: Mapping[str, Any], rate_bps: float) -> float:
-        return _options(workload).streams * SEND_BUFFER_BITS / rate_bps
+        return options.duration_s + options.streams * SEND_BUFFER_BITS / SLOWEST_BPS + CONNECT_ROOM_S
 
     def parse(self, text: str) -> Measurement:
         return parse(text)
@@ -138,7 +138,7 @@ def _options(workload: Mapping[str, Any]) -> _Options:
     if not isinstance(streams, int) or isinstance(streams, bool) or not 1 <= streams <= 128:
         raise ConfigError(f"streams: {streams!r} is not a whole number from 1 to 128")
     window = workload.get("window")
-    if window is not None and not (isinstance(window, str) and re.fullmatch(r"[1-9][0-9]*[KM]?", window)):
+    if window is not None and not (isinstance(window, str) and re.fullmatch(r"[1-9][0-9]*[KMG]?", window)):
         raise ConfigError(f"window: {window!r} is neither null nor a size in bytes such as '64K'")
     return _Options(float(duration_s), streams, window)
 
@@ -152,7 +152,11 @@ def parse(text: str) -> Measurement:
     if not text.strip():
         raise ParseError("the output is empty")
     lines = text.splitlines(keepends=True)
-    trouble = [line.strip() for line in lines if _TROUBLE.search(line) and not _WARNING.search(line)]
+    trouble = [
+        line.strip()
+        for line in lines
+        if _TROUBLE.search(line) and not _WARNING.search(line) and not _OTHERS.search(line)
+    ]
     if trouble:
         raise ParseError(f"iperf reports trouble: {_shown(trouble[0])}")
     banners = _CLIENT_BANNER.findall(text) + _SERVER_BANNER.findall(text)
@@ -165,10 +169,11 @@ def parse(text: str) -> Measurement:
 def _parse_plain(text: str, lines: Sequence[str]) -> Measurement:
     role, banners = _plain_role(text)
     connected: list[str] = []
+    ports: set[int] = set()
     reports: dict[str, list[_Report]] = {}
     for line in lines:
         if connection := _CONNECTED.search(line):
-            stream, address, port, remark = connection.groups()
+            stream, address, port, far_port, remark = connection.groups()
             if stream in connected:
                 raise ParseError(f"stream {stream} connected twice: the output of several runs")
             if port == "0":
@@ -176,6 +181,7 @@ def _parse_plain(text: str, lines: Sequence[str]) -> Measurement:
             if "(full-duplex)" in remark:
                 raise ParseError("traffic in both directions at once: that is not one figure")
             connected.append(stream)
+            ports.add(int(port if role == "client" else far_port))
         elif start := _REPORT_START.search(line.rstrip()):
             stream, interval, amounts = start.groups()
             if not _OTHER_REPORT.search(amounts):
@@ -192,7 +198,7 @@ def _parse_plain(text: str, lines: Sequence[str]) -> Measurement:
     missing = [stream for stream in connected if stream not in reports]
     if missing or len(connected) != len(reports):
         raise ParseError(f"{len(connected)} connected, but {len(reports)} reported: the output is incomplete")
-    return _measurement(role, reports, totals)
+    return _measurement(role, reports, totals, frozenset(ports))
 
 
 def _plain_role(text: str) -> tuple[Role, int]:
@@ -298,7 +304,10 @@ def _report(start: _Quantity, end: _Quantity, transferred: _Quantity, rate: _Qua
 
 
 def _measurement(
-    role: Role, streams: Mapping[str, Sequence[_Report]], totals: Sequence[_Report]
+    role: Role,
+    streams: Mapping[str, Sequence[_Report]],
+    totals: Sequence[_Report],
+    ports: frozenset[int] = frozenset(),
 ) -> Measurement:
     wholes = [_whole(reports, f"stream {name}") for name, reports in streams.items()]
     if totals:
@@ -323,6 +332,7 @@ def _measurement(
         streams=len(wholes),
         throughput_resolution_bps=whole.rate.step,
         transferred_resolution_bytes=whole.transferred.step,
+        ports=ports,
     )
 
 
