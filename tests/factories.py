@@ -11,7 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from hvcost import record, tables
-from hvcost.record import Command, End, Order, Record
+from hvcost.record import Command, End, Order, Reading, Record, Witness
 from hvcost.statistics import cells, comparisons, rows, samples
 from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
 
@@ -101,6 +101,49 @@ def end(role: str, stdout: str, stderr: str = "") -> End:
     )
 
 
+def reading(
+    machine: str = "env1 client",
+    *,
+    ahead_s: float = 1.79e9,
+    uptime_s: float = 100.0,
+    asked_s: float = 50.0,
+    took_s: float = 0.01,
+    carried_bytes: int = 0,
+    card: str = "speed 1000\nduplex full\n",
+) -> Reading:
+    """What a machine says whose clock of the day is ahead of its uptime by so much."""
+    real_s = ahead_s + uptime_s
+    said = (
+        f"clocks {real_s + 0.001:.6f} {uptime_s:.2f} {real_s + 0.002:.6f}\n"
+        f"rx_bytes {carried_bytes}\ntx_bytes 0\n{card}"
+    )
+    return Reading(machine, said, asked_s, asked_s + took_s)
+
+
+def witness(
+    machine: str = "env1 client",
+    *,
+    stepped_s: float = 0.0,
+    rate: float = 1.0,
+    carried_bytes: int = 10**12,
+    took_s: float = 0.01,
+    card: str = "speed 1000\nduplex full\n",
+) -> Witness:
+    """A machine before and after a run of ten seconds; its clock may be stepped, or go at another rate."""
+    return Witness(
+        reading(machine, took_s=took_s, card=card),
+        reading(
+            machine,
+            ahead_s=1.79e9 + stepped_s,
+            uptime_s=100 + 11 * rate,
+            asked_s=61.0,
+            took_s=took_s,
+            carried_bytes=carried_bytes,
+            card=card,
+        ),
+    )
+
+
 def raw_record(throughput_bps: float = 44.0e6, **changes: Any) -> Record:
     """A successful repetition; `changes` replace its fields, `hypervisor` that of its spec."""
     hypervisor = changes.pop("hypervisor", None) or changes.get("system", "kvm")
@@ -120,9 +163,10 @@ def raw_record(throughput_bps: float = 44.0e6, **changes: Any) -> Record:
             "workload": {"tool": "iperf", "duration_s": 10, "streams": 1, "window": None},
             "link": LINK,
             "guest": {"cpus": 1, "memory_mib": 128, "disk_gib": 10},
+            "host": {"connection": "emulated"},
         },
         client=end("client", client_output(throughput_bps)),
-        server=end("server", server_output(throughput_bps * 0.998)),
+        server=end("server", server_output(throughput_bps)),
         cpu_time_s={"user": 1.5, "system": 6.25, "interrupts": 0.5, "guests": 0.0},
         proof={"hypervisor": hypervisor, "evidence": {}},
         facts={"controller": {"hostname": "controller"}, "guest": None},

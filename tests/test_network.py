@@ -43,7 +43,8 @@ def test_the_link_carries_what_a_wire_carries_and_no_more(
     server = Server(far, TOOL.server_argv(workload), TOOL.server_port, 20, str(tmp_path / "server"))
     server.start()
     client.run(TOOL.client_argv(workload, str(LINK.host)), timeout_s=20)
-    end = server.stop(lambda text: "sec" in text)
+    server.await_report(lambda text: "sec" in text)
+    end, _ = server.stop()
     measured = TOOL.parse(end.stdout + end.stderr)
     # Above the goodput of the wire by no more than the shaper's first burst and the last printed digit.
     assert measured.throughput_bps < LINK.rate_mbit * 1e6 * GOODPUT_SHARE * 1.005

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import factories
 import pandas as pd
@@ -44,7 +45,7 @@ def test_a_repetition_has_one_row_per_metric() -> None:
     assert values["transferred"] == pytest.approx(52.5 * 2**20)
     assert values["duration"] == pytest.approx(10.0)
     assert values["streams"] == 1
-    assert values["server_throughput"] == pytest.approx(43.9e6)
+    assert values["server_throughput"] == pytest.approx(44.0e6)
 
 
 def test_rows_are_sorted_whatever_the_order_of_files() -> None:
@@ -72,7 +73,10 @@ def test_a_failed_record_with_a_good_report_stays_failed() -> None:
 # What iperf 2.2.1 printed when somebody set the clock of the server's machine in the middle of a run.
 CONNECTED = "[  1] local 198.18.9.2 port 5001 connected with 198.18.9.1 port 54890\n"
 SERVER = f"Server listening on TCP port 5001\n{CONNECTED}"
-CLIENT = "Client connecting to 198.18.9.2, TCP port 5001\n" + CONNECTED
+CLIENT = (
+    "Client connecting to 198.18.9.2, TCP port 5001\n"
+    "[  1] local 198.18.9.1 port 54890 connected with 198.18.9.2 port 5001\n"
+)
 FORWARDS = "[  1] 0.0000-3604.0063 sec   496 MBytes  1.15 Mbits/sec\n"
 BACKWARDS = "[  1] 0.0000-0.0000 sec   484 MBytes  -nan bits/sec\n"
 TEN_SECONDS = "[  1] 0.0000-10.0205 sec   1240 MBytes  1.04 Gbits/sec\n"
@@ -81,12 +85,12 @@ TEN_SECONDS = "[  1] 0.0000-10.0205 sec   1240 MBytes  1.04 Gbits/sec\n"
 @pytest.mark.parametrize(
     ("client", "server", "reason"),
     [
-        (TEN_SECONDS, FORWARDS, "server: the report is of 3604.01 s, but the client's of 10.0205 s"),
+        (TEN_SECONDS, FORWARDS, "server: it got 520093696 bytes, but the client sent 1300234240"),
         (TEN_SECONDS, BACKWARDS, "server: '-nan' is not a number"),
         (
-            "[  1] 0.0000-10.0205 sec   1240 MBytes  1.04 Gbits/sec\n",
-            "[  1] 0.0000-5.0105 sec   1240 MBytes  2.08 Gbits/sec\n",
-            "server: the report is of 5.0105 s, but the client's of 10.0205 s",
+            TEN_SECONDS,
+            "[  1] 0.0000-13.0205 sec   1240 MBytes   799 Mbits/sec\n",
+            "server: the report is of 13.0205 s, but the client's of 10.0205 s",
         ),
         (FORWARDS, TEN_SECONDS, "client: the report is of 3604.01 s, but the run took 10.05 s"),
         (BACKWARDS, TEN_SECONDS, "client: '-nan' is not a number"),
@@ -156,9 +160,81 @@ def test_a_client_with_an_exit_code_has_failed() -> None:
     assert frame["reason"].str.startswith("client: ended with exit code 124").all()
 
 
-def test_ends_that_disagree_are_left_to_statistics() -> None:
+def test_a_server_that_saw_half_of_it_is_no_witness() -> None:
     server = factories.end("server", factories.server_output(22.0e6))
-    assert set(tables.from_records([factories.raw_record(44.0e6, server=server)])["status"]) == {"ok"}
+    frame = tables.from_records([factories.raw_record(44.0e6, server=server)])
+    assert set(frame["reason"]) == {
+        "server: it got 27472691 bytes, but the client sent 55050240: one of them did not see the whole run"
+    }
+
+
+def test_a_server_of_another_run_is_no_witness() -> None:
+    output = factories.server_output(44.0e6).replace("port 50308", "port 50309")
+    frame = tables.from_records([factories.raw_record(server=factories.end("server", output))])
+    assert frame["reason"].str.startswith("server: its client was at port 50309, ours at 50308").all()
+
+
+@pytest.mark.parametrize(
+    ("client_s", "server_s"),
+    [(10.0, 10.0), (12.8, 10.0), (10.0, 9.4), (10.0, 10.6), (10.0, 11.9)],
+    ids=[
+        "same",
+        "slow connection",
+        "slow server",
+        "much was on its way",
+        "a client that counts what is buffered",
+    ],
+)
+def test_the_figure_is_of_the_longer_time(client_s: float, server_s: float) -> None:
+    """Bytes are the same; each end sees its own part of the time."""
+    bits = 440e6
+    record = factories.raw_record(
+        client=dataclasses.replace(
+            factories.end("client", factories.client_output(bits / client_s, client_s)), duration_s=client_s
+        ),
+        server=factories.end("server", factories.server_output(bits / server_s, server_s)),
+        witnesses={"client": factories.witness(), "server": factories.witness("env1 guest")},
+    )
+    values = tables.from_records([record]).set_index("metric")["value"]
+    assert values["throughput"] == pytest.approx(bits / max(client_s, server_s), rel=0.002)
+    assert values["duration"] == max(client_s, server_s)
+    assert values["client_throughput"] == pytest.approx(bits / client_s, rel=0.002)
+    assert values["server_throughput"] == pytest.approx(bits / server_s, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("role", "changes", "connection", "reason"),
+    [
+        ("client", {"stepped_s": 1.9}, "emulated", "its clock was stepped forwards by 1.9 s"),
+        ("client", {"stepped_s": -1.9}, "emulated", "its clock was stepped backwards by 1.9 s"),
+        ("server", {"stepped_s": 0.2}, "emulated", "its clock was stepped forwards by 0.2 s"),
+        ("host", {"stepped_s": -0.2}, "emulated", "its clock was stepped backwards by 0.2 s"),
+        ("server", {"rate": 0.9}, "emulated", "its clock went on by 9.90 s while"),
+        ("client", {"carried_bytes": 1000}, "emulated", "the measured network card carried 1000 bytes"),
+        ("host", {"carried_bytes": 1000}, "provided", "the measured network card carried 1000 bytes"),
+        ("host", {"card": "speed 100\nduplex full\n"}, "ssh", "its network card runs at 100 Mbit/s, but"),
+        ("client", {"card": "speed 1000\nduplex half\n"}, "ssh", "its network card runs at half duplex"),
+        ("client", {"card": "speed 100\nduplex full\n"}, "provided", "its network card runs at 100 Mbit/s"),
+        ("client", {"card": "speed 10\nduplex half\n"}, "emulated", None),
+        ("client", {"card": "speed -1\nduplex unknown\n"}, "ssh", None),
+        ("client", {"card": ""}, "ssh", None),
+        ("client", {"took_s": 3.0}, "ssh", None),
+    ],
+)
+def test_what_the_witnesses_say_decides(
+    role: str, changes: dict[str, Any], connection: str, reason: str | None
+) -> None:
+    good = factories.raw_record()
+    witnesses = {each: factories.witness(f"env1 {each}") for each in ("client", "server", "host")}
+    witnesses[role] = factories.witness(f"env1 {role}", **changes)
+    record = dataclasses.replace(
+        good, witnesses=witnesses, spec={**good.spec, "host": {"connection": connection}}
+    )
+    frame = tables.from_records([record])
+    if reason is None:
+        assert set(frame["status"]) == {"ok"}
+    else:
+        assert frame["reason"].str.startswith(f"env1 {role}: {reason}").all(), frame["reason"][0]
 
 
 def test_one_repetition_twice_is_refused() -> None:

@@ -41,6 +41,27 @@ class End:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a machine said of its clocks and its network card, verbatim (see `witness`).
+
+    It was said between two instants of this computer's monotonic clock, in s.
+    """
+
+    machine: str
+    said: str
+    asked_s: float
+    answered_s: float
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Readings of one machine right before and right after a run."""
+
+    before: Reading
+    after: Reading
+
+
+@dataclass(frozen=True)
 class Order:
     """Place of the repetition in the run: session of all sessions, run of the session's runs, seed."""
 
@@ -55,7 +76,8 @@ class Order:
 class Record:
     """One repetition of one workload on one system in one environment.
 
-    `cpu_time_s`: what the host's processors spent during the client's run, by who spent it.
+    `cpu_time_s`: what the host's processors spent during the client's run, by who spent it. `witnesses`: of
+    `client`, `server` and `host`, those of which there are any; None in files of the time before there were.
     """
 
     environment: str
@@ -74,6 +96,7 @@ class Record:
     proof: Mapping[str, Any]
     facts: Mapping[str, Facts | None]
     commands: tuple[Command, ...] = field(default=())
+    witnesses: Mapping[str, Witness] | None = None
 
 
 def to_json(record: Record) -> str:
@@ -99,8 +122,9 @@ def from_json(text: str, source: str) -> Record:
         data["commands"] = tuple(
             Command(**command | {"argv": tuple(command["argv"])}) for command in data["commands"]
         )
+        data["witnesses"] = _witnesses(data.get("witnesses"))
         record = Record(**data)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ParseError(f"{source}: raw record with missing or unknown fields: {error}") from error
     if record.status not in ("ok", "failed") or (record.status == "failed") != bool(record.reason):
         raise ParseError(
@@ -125,3 +149,12 @@ def write(record: Record, path: Path) -> None:
 
 def _end(data: dict[str, Any] | None) -> End | None:
     return None if data is None else End(**data | {"argv": tuple(data["argv"])})
+
+
+def _witnesses(data: dict[str, Any] | None) -> dict[str, Witness] | None:
+    if data is None:
+        return None
+    return {
+        role: Witness(*(Reading(**readings.pop(when)) for when in ("before", "after")), **readings)
+        for role, readings in data.items()
+    }

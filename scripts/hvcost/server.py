@@ -7,22 +7,27 @@ since a server that is stopped before has nothing, or half of it, to say.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
-from hvcost.connections.base import Connection
+from hvcost.connections.base import CommandResult, Connection
 from hvcost.deadline import Deadline
-from hvcost.errors import CommandError, DeadlineExceeded, MachineError, shown
-from hvcost.record import End
+from hvcost.errors import CommandError, MachineError, shown
+from hvcost.record import End, Reading
+from hvcost.witness import CLOCKS, heard
 
-START_TIMEOUT_S = 60.0
-REPORT_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 30.0
+# On a machine that is translated twice by a slow computer, each of these takes a minute and more.
+START_TIMEOUT_S = 600.0
+REPORT_TIMEOUT_S = 600.0
+STOP_TIMEOUT_S = 600.0
 POLL_S = 0.5
 
 # Arguments: folder, port in hexadecimal, limit in s, command.
 # Listening sockets have the state 0A in /proc/net/tcp (proc(5)). The shell reads it itself: where the machine
 # is translated twice, each program that is started takes a good part of a second.
-START = """
+START = (
+    CLOCKS
+    + """
 folder=$1 port=$2 limit=$3; shift 3
 listening() {
     for table in /proc/net/tcp /proc/net/tcp6; do
@@ -49,15 +54,24 @@ until listening; do
     kill -0 "$!" 2>/dev/null || { cat "$folder/stdout" "$folder/stderr" >&2; exit 1; }
     sleep 0.1
 done
+clocks
 """
-READ = 'cat "$1/stdout"; cat "$1/stderr" >&2'
-FINISH = """
+)
+# Exit code 1: it has ended, so that there is nothing more to come.
+READ = 'kill -0 "$(cat "$1/pid")" 2>/dev/null; is_gone=$?; cat "$1/stdout"; exit "$is_gone"'
+# What the clocks say is told from the server's output by this line.
+OUTPUT = "@output"
+FINISH = (
+    CLOCKS
+    + f"""
+clocks; echo {OUTPUT}
 pid=$(cat "$1/pid")
 kill "$pid" 2>/dev/null
 while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 cat "$1/stdout"; cat "$1/stderr" >&2
 rm -rf "$1"
 """
+)
 
 
 class Server:
@@ -75,29 +89,45 @@ class Server:
         self.folder = folder
         self.limit_s = limit_s + REPORT_TIMEOUT_S + START_TIMEOUT_S
 
-    def start(self) -> None:
-        """Start it and wait until it listens; MachineError with its own words if it does not."""
+    def start(self) -> Reading:
+        """Start it and wait until it listens; what the machine's clocks said then.
+
+        Raises MachineError with the server's own words if it does not start.
+        """
         limit = str(math.ceil(self.limit_s))
+        asked_s = time.monotonic()
         try:
-            self._script(START, f"{self.port:04X}", limit, *self.argv, timeout_s=START_TIMEOUT_S)
+            said = self._script(
+                START, f"{self.port:04X}", limit, *self.argv, timeout_s=START_TIMEOUT_S
+            ).stdout
         except CommandError as error:
             raise MachineError(
                 f"{self.machine.name}: the server `{shown(self.argv)}` does not start: {error.stderr.strip()}"
             ) from error
+        return heard(self.machine, said, asked_s)
 
-    def stop(self, has_reported: Callable[[str], bool]) -> End:
-        """Wait for the report of the run (or give up waiting), end the server, and return what it printed."""
+    def await_report(self, has_reported: Callable[[str], bool]) -> None:
+        """Wait until its output holds the report of the run, or nothing more is to come.
+
+        That the report is missing is no error here: it is what its output shows.
+        """
         deadline = Deadline(REPORT_TIMEOUT_S, f"{self.machine.name}: report of the server")
-        try:
-            while not has_reported(self._script(READ)[0]):
-                deadline.wait_a_little(POLL_S)
-        except DeadlineExceeded:
-            pass  # The missing report is what its output shows.
-        stdout, stderr = self._script(FINISH, timeout_s=STOP_TIMEOUT_S)
-        return End(self.machine.name, self.argv, None, stdout, stderr, None)
+        while deadline.remaining_s > 0:
+            seen = self._script(READ, check=False)
+            if seen.exit_code != 0 or has_reported(seen.stdout):
+                return
+            deadline.wait_a_little(POLL_S)
 
-    def _script(self, script: str, *arguments: str, timeout_s: float = 30.0) -> tuple[str, str]:
-        result = self.machine.run(
-            ["sh", "-c", script, "server", self.folder, *arguments], timeout_s=timeout_s
-        )
-        return result.stdout, result.stderr
+    def stop(self) -> tuple[End, Reading]:
+        """End the server: what it printed, and what the machine's clocks said before."""
+        asked_s = time.monotonic()
+        result = self._script(FINISH, timeout_s=STOP_TIMEOUT_S)
+        said, _, stdout = result.stdout.partition(f"{OUTPUT}\n")
+        end = End(self.machine.name, self.argv, None, stdout, result.stderr, None)
+        return end, heard(self.machine, said, asked_s)
+
+    def _script(
+        self, script: str, *arguments: str, timeout_s: float = START_TIMEOUT_S, check: bool = True
+    ) -> CommandResult:
+        argv = ["sh", "-c", script, "server", self.folder, *arguments]
+        return self.machine.run(argv, timeout_s=timeout_s, check=check)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from hvcost import environment, provenance, record
 from hvcost.connections.base import Connection, Journal
 from hvcost.connections.local import LocalConnection
 from hvcost.environment import Operation, Place
-from hvcost.errors import HvcostError, MachineError, ParseError
+from hvcost.errors import HvcostError, MachineError, ParseError, told
 from hvcost.guest.image import GuestImage, GuestShape
 from hvcost.hosts import facts, preparation
 from hvcost.hosts.reachability import check_way
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
-from hvcost.record import End, Order, Record
+from hvcost.network import Link
+from hvcost.record import End, Order, Record, Witness
 from hvcost.server import Server
 from hvcost.tools import Tool, load_tool
-from hvcost.verdict import judge
+from hvcost.verdict import WIRED, judge
+from hvcost.witness import ask, check_wire
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +59,16 @@ class Run:
     number: int
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What came of one repetition; without a reason it is a measurement."""
+@dataclass
+class _Seen:
+    """What was seen of one repetition, as far as it came; `trouble` says what ended it."""
 
     started_at: str
-    reason: str | None
-    client: End | None
-    server: End | None
-    cpu_time_s: Mapping[str, float] | None
+    client: End | None = None
+    server: End | None = None
+    cpu_time_s: Mapping[str, float] | None = None
+    witnesses: dict[str, Witness] = field(default_factory=dict)
+    trouble: str | None = None
 
 
 # Called before each run with its number and the number of all runs.
@@ -109,7 +112,7 @@ def measure(
         if driver.needs_host:
             host_facts = facts.collect(operation.host, operation.host_interface)
             environment.check_host(place, host_facts, driver.boot_mode)
-        plan = _prepare(spec, place, operation, guest)
+        plan = _prepare(spec, place, operation, driver, guest)
         driver.prepare(operation.host)
         if plan.guest:
             driver.prepare_files(operation.host, plan.guest.files)
@@ -124,42 +127,47 @@ def measure(
             }
             for run in runs:
                 progress(run.number, len(runs))
-                outcome = _repetition(spec, run, operation, driver, system)
-                if outcome.reason:
-                    log.warning("repetition %d failed: %s", run.repetition, outcome.reason)
-                result = Record(
-                    environment=spec.environment,
-                    system=spec.system,
-                    boot=spec.boot,
-                    workload=run.workload,
-                    repetition=run.repetition,
-                    status="failed" if outcome.reason else "ok",
-                    reason=outcome.reason,
-                    started_at=outcome.started_at,
-                    order=Order(*position, run.number, len(runs), seed),
-                    spec={
-                        "hypervisor": spec.hypervisor,
-                        "options": asdict(driver.options),
-                        "workload": spec.workloads[run.workload],
-                        "link": spec.link,
-                        "guest": spec.guest,
-                        "host": spec.host,
-                    },
-                    client=outcome.client,
-                    server=outcome.server,
-                    cpu_time_s=outcome.cpu_time_s,
-                    proof=system.proof,
-                    facts=all_facts,
-                    commands=journal.commands,
+                seen = _repetition(spec, run, operation, driver, system)
+                result = _judged(
+                    Record(
+                        environment=spec.environment,
+                        system=spec.system,
+                        boot=spec.boot,
+                        workload=run.workload,
+                        repetition=run.repetition,
+                        status="failed" if seen.trouble else "ok",
+                        reason=seen.trouble,
+                        started_at=seen.started_at,
+                        order=Order(*position, run.number, len(runs), seed),
+                        spec={
+                            "hypervisor": spec.hypervisor,
+                            "options": asdict(driver.options),
+                            "workload": spec.workloads[run.workload],
+                            "link": spec.link,
+                            "guest": spec.guest,
+                            "host": spec.host,
+                        },
+                        client=seen.client,
+                        server=seen.server,
+                        cpu_time_s=seen.cpu_time_s,
+                        proof=system.proof,
+                        facts=all_facts,
+                        commands=journal.commands,
+                        witnesses=seen.witnesses,
+                    )
                 )
+                if result.reason:
+                    log.warning("repetition %d failed: %s", run.repetition, result.reason)
                 record.write(result, folder / f"{run.workload}-{run.repetition}.json")
                 records.append(result)
-                if outcome.reason:
-                    _check_machines(run, outcome.reason, (operation.host, operation.client))
+                if result.reason:
+                    _check_machines(run, result.reason, (operation.host, operation.client))
     return records
 
 
-def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: GuestImage | None) -> SystemPlan:
+def _prepare(
+    spec: SessionSpec, place: Place, operation: Operation, driver: Hypervisor, guest: GuestImage | None
+) -> SystemPlan:
     """What the host needs since its boot, checked again, and what the driver has to start."""
     host, link = operation.host, place.link
     if place.is_provided:
@@ -170,6 +178,8 @@ def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: Guest
         preparation.set_congestion_control(operation.client, operation.client_interface, link, source)
     if place.is_real:
         check_way(operation.client, operation.client_interface, host, environment.BRIDGE, link)
+    if place.host["connection"] in WIRED:
+        _check_wires(operation, driver, link)
     to_start: Guest | None = None
     if guest and spec.guest:
         files, _ = preparation.ensure_guest(host, guest, operation.files)
@@ -185,33 +195,47 @@ def _prepare(spec: SessionSpec, place: Place, operation: Operation, guest: Guest
     )
 
 
+def _check_wires(operation: Operation, driver: Hypervisor, link: Link) -> None:
+    """MachineError if a card runs slower than the link is said to be: all would be measured for nothing."""
+    machines = [(operation.client, operation.client_interface)]
+    if driver.needs_host:
+        machines.append((operation.host, operation.host_interface))
+    for machine, interface in machines:
+        try:
+            check_wire(ask(machine, interface), link.rate_mbit)
+        except ParseError as error:
+            raise MachineError(str(error)) from error
+
+
 def _repetition(
     spec: SessionSpec, run: Run, operation: Operation, driver: Hypervisor, system: RunningSystem
-) -> _Outcome:
-    """One run of the client against a server of its own; whatever fails becomes the outcome's reason."""
+) -> _Seen:
+    """One run of the client against a server of its own; whatever gets in its way is its `trouble`."""
     workload = spec.workloads[run.workload]
     tool = load_tool(workload["tool"])
-    limit_s = tool.deadline_s(workload)
-    started_at = datetime.datetime.now(datetime.UTC).isoformat()
-    client: End | None = None
-    server: End | None = None
-    spent_s: Mapping[str, float] | None = None
-    reason: str | None = None
+    seen = _Seen(datetime.datetime.now(datetime.UTC).isoformat())
+    asked = {"client": (operation.client, operation.client_interface)}
+    if driver.needs_host:
+        asked["host"] = (operation.host, operation.host_interface)
     try:
-        folder = f"{system.runtime}/server"
+        limit_s = tool.deadline_s(workload)
         argv = tool.server_argv(workload, system.address)
-        process = Server(system.server, argv, tool.server_port, limit_s, folder)
-        process.start()
+        process = Server(system.server, argv, tool.server_port, limit_s, f"{system.runtime}/server")
+        started = process.start()
         try:
+            before = {role: ask(*machine) for role, machine in asked.items()}
             before_s = driver.cpu_time_s(operation.host)
-            client = _run_client(operation.client, tool.client_argv(workload, system.address), limit_s)
-            spent_s = _since(before_s, driver.cpu_time_s(operation.host))
+            seen.client = _run_client(operation.client, tool.client_argv(workload, system.address), limit_s)
+            seen.cpu_time_s = _since(before_s, driver.cpu_time_s(operation.host))
+            seen.witnesses = {role: Witness(before[role], ask(*machine)) for role, machine in asked.items()}
+            if seen.client.exit_code == 0:
+                process.await_report(lambda output: _is_measurement(tool, output))
         finally:
-            server = process.stop(lambda output: _is_measurement(tool, output))
-        judge(tool, workload, client, server)
+            seen.server, stopped = process.stop()
+            seen.witnesses["server"] = Witness(started, stopped)
     except HvcostError as error:
-        reason = str(error)
-    return _Outcome(started_at, reason, client, server, spent_s)
+        seen.trouble = told(error)
+    return seen
 
 
 def _check_machines(run: Run, reason: str, machines: Sequence[Connection]) -> None:
@@ -227,6 +251,17 @@ def _check_machines(run: Run, reason: str, machines: Sequence[Connection]) -> No
             f"session given up in run {run.number} ({run.workload}, repetition {run.repetition}), "
             f"which failed: {reason}; {error}"
         ) from error
+
+
+def _judged(seen: Record) -> Record:
+    """The record, which is failed if what was seen is no measurement."""
+    if seen.reason:
+        return seen
+    try:
+        judge(load_tool(seen.spec["workload"]["tool"]), seen)
+    except ParseError as error:
+        return replace(seen, status="failed", reason=str(error))
+    return seen
 
 
 def _since(before_s: Mapping[str, float], after_s: Mapping[str, float]) -> dict[str, float]:

@@ -11,14 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from hvcost.errors import ParseError
 from hvcost.record import Record
-from hvcost.tools import Measurement, load_tool
-from hvcost.verdict import judge
+from hvcost.tools import load_tool
+from hvcost.verdict import Verdict, judge
 
 DTYPES = {
     "environment": "str",
@@ -42,24 +42,26 @@ KEY = ("environment", "system", "boot", "workload", "repetition", "metric")
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a repetition: its unit, and the end and field of the report that it is from."""
+    """One figure of a repetition: its unit, and where in what both ends measured it is from.
+
+    `throughput` is the run's figure, of either end (see `Verdict`); the study took `client_throughput`.
+    """
 
     name: str
     unit: str
-    end: Literal["client", "server"]
-    read: Callable[[Measurement], float]
+    read: Callable[[Verdict], float]
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("throughput", "bit/s", "client", lambda m: m.throughput_bps),
-        Metric("throughput_resolution", "bit/s", "client", lambda m: m.throughput_resolution_bps),
-        Metric("transferred", "byte", "client", lambda m: m.transferred_bytes),
-        Metric("duration", "s", "client", lambda m: m.duration_s),
-        Metric("streams", "1", "client", lambda m: m.streams),
-        Metric("server_throughput", "bit/s", "server", lambda m: m.throughput_bps),
-        Metric("server_transferred", "byte", "server", lambda m: m.transferred_bytes),
+        Metric("throughput", "bit/s", lambda both: both.throughput.throughput_bps),
+        Metric("throughput_resolution", "bit/s", lambda both: both.throughput.throughput_resolution_bps),
+        Metric("transferred", "byte", lambda both: both.server.transferred_bytes),
+        Metric("duration", "s", lambda both: both.throughput.duration_s),
+        Metric("streams", "1", lambda both: both.client.streams),
+        Metric("client_throughput", "bit/s", lambda both: both.client.throughput_bps),
+        Metric("server_throughput", "bit/s", lambda both: both.server.throughput_bps),
     )
 }
 _METRIC_ORDER = {name: position for position, name in enumerate(METRICS)}
@@ -127,7 +129,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
-    """The study's figure of each repetition: the throughput that the client reported."""
+    """The figure of each repetition: its throughput."""
     return tuple(
         Repetition(
             environment=str(row["environment"]),
@@ -159,27 +161,27 @@ def _rows(record: Record) -> list[dict[str, Any]]:
         "started_at": record.started_at,
     }
     outcome = _outcome(record)
-    ends = None if isinstance(outcome, str) else dict(zip(("client", "server"), outcome, strict=True))
+    both = None if isinstance(outcome, str) else outcome
     return [
         shared
         | {
-            "status": "ok" if ends else "failed",
-            "reason": "" if ends else outcome,
+            "status": "ok" if both else "failed",
+            "reason": "" if both else outcome,
             "metric": metric.name,
-            "value": float(metric.read(ends[metric.end])) if ends else math.nan,
+            "value": float(metric.read(both)) if both else math.nan,
             "unit": metric.unit,
         }
         for metric in METRICS.values()
     ]
 
 
-def _outcome(record: Record) -> tuple[Measurement, Measurement] | str:
+def _outcome(record: Record) -> Verdict | str:
     """What client and server measured, or the reason why the repetition is a failed one."""
     if record.status == "failed":
         return _one_line(record.reason or "failed")
     workload = _spec(record, "workload")
     try:
-        return judge(load_tool(workload["tool"]), workload, record.client, record.server)
+        return judge(load_tool(workload["tool"]), record)
     except ParseError as error:
         return _one_line(str(error))
 

@@ -1,65 +1,138 @@
-"""Whether a repetition is a measurement: both ends have to say so, and to mean the run that was asked for.
+"""Whether a repetition is a measurement, and what it measured: both ends have to have seen the same run.
 
 The client alone is no witness: iperf ends with exit code 0 when it is refused, interrupted, or when the
-server dies under it.
+server dies under it. Nothing here depends on how fast a machine is: a slow connection or a slow guest makes
+times longer, at one end more than at the other, and that is no fault. What has to hold is that both ends
+counted the same bytes, and that the clocks by which they timed them were not stepped (see `witness`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hvcost.errors import ParseError
-from hvcost.record import End
+from hvcost.record import End, Record
 from hvcost.tools import Measurement, Tool
+from hvcost.witness import check_carried, check_clocks, check_wires
 
 # A client may end its clock a little before the time it was given.
 DURATION_TOLERANCE = 0.01
-# The server's clock starts when the connection is there, on a slow machine a second after the client's.
-ENDS_TOLERANCE_S = 2.0
-ENDS_TOLERANCE = 0.2
+# A report cannot be of a longer time than its program ran. This is for what two computers' clocks differ.
+OVERLONG_S = 0.05
+# Files of the time before clocks were read have nothing but both ends' times to tell a stepped clock by.
+UNWITNESSED_TOLERANCE = 0.2
+UNWITNESSED_TOLERANCE_S = 2.0
+# A client that is stopped in the middle of a write does not count what it has written of this block (iperf's
+# default length of a buffer), and the server may get it all the same.
+BLOCK_BYTES = 128 * 1024
+# What may be on its way when the client has written its last: Linux's largest send buffer (tcp_wmem).
+DRAIN_BITS = 8 * 4 * 1024**2
+# Hosts whose link is a wire, not one that this computer shapes.
+WIRED = ("ssh", "provided")
 
 
-def judge(
-    tool: Tool, workload: Mapping[str, Any], client: End | None, server: End | None
-) -> tuple[Measurement, Measurement]:
-    """What client and server measured; ParseError with the reason if the repetition is a failed one."""
+@dataclass(frozen=True)
+class Verdict:
+    """What both ends measured of one run. `throughput` is the figure of the run, from one of them.
+
+    Both have counted the same bytes, so that the lower rate is the one over the longer time. The client's
+    time ends when it has written its last, which may still be on its way. The server's begins when it is
+    ready to look at its clock; much may have been sent by then. The run took at least as long as either says.
+    """
+
+    client: Measurement
+    server: Measurement
+
+    @property
+    def throughput(self) -> Measurement:
+        return min(self.client, self.server, key=lambda end: end.throughput_bps)
+
+
+def judge(tool: Tool, record: Record) -> Verdict:
+    """What a repetition measured; ParseError with the reason if it is a failed one.
+
+    Raises KeyError if the record's `spec` lacks workload, link or host.
+    """
+    workload = record.spec["workload"]
+    client, server = record.client, record.server
     if client is None:
         raise ParseError("client: no output was recorded")
     if client.exit_code != 0:
         said = client.stderr.strip() or client.stdout.strip() or "nothing"
         raise ParseError(f"client: ended with exit code {client.exit_code} and said: {said}")
-    seen = _parse(tool, "client", client)
-    if seen.duration_s < workload["duration_s"] * (1 - DURATION_TOLERANCE):
-        raise ParseError(
-            f"client: the report is of {seen.duration_s:g} s instead of {workload['duration_s']:g} s"
-        )
-    streams = workload.get("streams", 1)
-    if seen.streams != streams:
-        raise ParseError(f"client: the report is of {seen.streams} streams instead of {streams}")
+    sent = _parse(tool, "client", client)
     if server is None:
         raise ParseError("server: no output was recorded")
-    served = _parse(tool, "server", server)
-    _check_clocks(tool, workload, client, seen, served)
-    return seen, served
+    arrived = _parse(tool, "server", server)
+    _check_client(workload, client, sent)
+    _check_same_run(sent, arrived)
+    _check_witnesses(record, sent, arrived)
+    return Verdict(sent, arrived)
 
 
-def _check_clocks(
-    tool: Tool, workload: Mapping[str, Any], client: End, seen: Measurement, served: Measurement
-) -> None:
-    """ParseError if a clock was stepped: both ends have timed one transfer, and so has this computer."""
-    if client.duration_s is not None and seen.duration_s > client.duration_s + ENDS_TOLERANCE_S:
+def _check_witnesses(record: Record, sent: Measurement, arrived: Measurement) -> None:
+    """ParseError if a clock was stepped, another card carried the run, or the wire is slower than said."""
+    if record.witnesses is None:
+        tolerance_s = max(UNWITNESSED_TOLERANCE * sent.duration_s, UNWITNESSED_TOLERANCE_S)
+        if arrived.duration_s > sent.duration_s + tolerance_s + DRAIN_BITS / arrived.throughput_bps:
+            raise ParseError(
+                f"server: the report is of {arrived.duration_s:g} s, but the client's of "
+                f"{sent.duration_s:g} s: the clock of one of them was stepped, or they are of two runs"
+            )
+        return
+    for witness in record.witnesses.values():
+        check_clocks(witness)
+    cards = {role: witness for role, witness in record.witnesses.items() if role != "server"}
+    for witness in cards.values():
+        check_carried(witness, arrived.transferred_bytes)
+    if record.spec["host"]["connection"] in WIRED:
+        check_wires(cards, record.spec["link"]["rate_mbit"])
+
+
+def _check_client(workload: Mapping[str, Any], client: End, sent: Measurement) -> None:
+    """ParseError if the client's report is not of the run that was asked for."""
+    if sent.duration_s < workload["duration_s"] * (1 - DURATION_TOLERANCE):
         raise ParseError(
-            f"client: the report is of {seen.duration_s:g} s, but the run took {client.duration_s:g} s: "
+            f"client: the report is of {sent.duration_s:g} s instead of {workload['duration_s']:g} s"
+        )
+    if client.duration_s is not None and sent.duration_s > client.duration_s + OVERLONG_S:
+        raise ParseError(
+            f"client: the report is of {sent.duration_s:g} s, but the run took {client.duration_s:g} s: "
             f"the clock of {client.machine} was stepped"
         )
-    tolerance_s = max(ENDS_TOLERANCE_S, ENDS_TOLERANCE * workload["duration_s"])
-    drain_s = tool.drain_s(workload, served.throughput_bps)
-    if not seen.duration_s - tolerance_s <= served.duration_s <= seen.duration_s + tolerance_s + drain_s:
+    streams = workload.get("streams", 1)
+    if sent.streams != streams:
+        raise ParseError(f"client: the report is of {sent.streams} streams instead of {streams}")
+
+
+def _check_same_run(sent: Measurement, arrived: Measurement) -> None:
+    """ParseError unless what the server got is what the client sent, as far as their digits go.
+
+    TCP delivers everything or says so, and a server reports when it has read to the end.
+    """
+    if sent.streams != arrived.streams:
         raise ParseError(
-            f"server: the report is of {served.duration_s:g} s, but the client's of {seen.duration_s:g} s: "
-            "the clock of one of them was stepped, or they are not of the same run"
+            f"server: the report is of {arrived.streams} streams, the client's of {sent.streams}: "
+            "they are not of the same run"
         )
+    if sent.ports and arrived.ports and sent.ports != arrived.ports:
+        raise ParseError(
+            f"server: its client was at port {_listed(arrived.ports)}, ours at {_listed(sent.ports)}: "
+            "they are not of the same run"
+        )
+    rounding = sent.transferred_resolution_bytes + arrived.transferred_resolution_bytes
+    allowance = rounding + BLOCK_BYTES * sent.streams
+    if abs(sent.transferred_bytes - arrived.transferred_bytes) > allowance:
+        raise ParseError(
+            f"server: it got {arrived.transferred_bytes:.0f} bytes, but the client sent "
+            f"{sent.transferred_bytes:.0f}: one of them did not see the whole run"
+        )
+
+
+def _listed(ports: frozenset[int]) -> str:
+    return ", ".join(map(str, sorted(ports)))
 
 
 def _parse(tool: Tool, role: str, end: End) -> Measurement:

@@ -1,0 +1,137 @@
+"""Clocks and network cards as witnesses of a run: what a real machine says, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import factories
+import pytest
+from hvcost import network, witness
+from hvcost.connections.local import LocalConnection
+from hvcost.errors import MachineError, ParseError
+from hvcost.record import Reading, Witness
+from hypothesis import given
+from hypothesis import strategies as st
+
+CARD = "card0"
+# What is accepted, less what floating-point numbers of this size round off.
+CLOSEST_S = witness.CLOSEST_S - 1e-6
+
+
+@pytest.fixture
+def machine() -> Iterator[LocalConnection]:
+    """A namespace of this computer with a tap, whose speed can be set as that of a real card."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    computer = LocalConnection("this computer")
+    with network.namespace(computer, f"hvcost-test-{uuid.uuid4().hex[:8]}") as name:
+        inside = LocalConnection("lab host", computer.journal, name)
+        inside.run(["ip", "tuntap", "add", CARD, "mode", "tap"])
+        yield inside
+
+
+def test_a_machine_whose_clock_nobody_touches_is_believed(machine: LocalConnection) -> None:
+    before = witness.ask(machine, CARD)
+    witness.check_clocks(Witness(before, witness.ask(machine, CARD)))
+
+
+@pytest.mark.parametrize("shell", ["bash", "busybox sh", "dash"])
+def test_clocks_are_read_by_every_shell(shell: str) -> None:
+    try:
+        said = subprocess.run(
+            [*shell.split(), "-c", f"{witness.CLOCKS}clocks"], capture_output=True, text=True, check=True
+        ).stdout
+    except FileNotFoundError:
+        pytest.skip(f"{shell} is not installed")
+    found = witness.clocks(Reading("here", said, 0.0, 1.0))
+    assert found.uncertainty_s < 0.06
+    assert found.uptime_s > 0
+
+
+def test_a_locale_with_a_comma_changes_nothing() -> None:
+    said = subprocess.run(
+        ["sh", "-c", f"{witness.CLOCKS}clocks"],
+        env=os.environ | {"LC_ALL": "de_DE.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    witness.clocks(Reading("here", said, 0.0, 1.0))
+
+
+@given(st.floats(0.2, 1e6), st.sampled_from([1, -1]), st.floats(0, CLOSEST_S))
+def test_no_step_of_a_fifth_of_a_second_goes_unnoticed(size_s: float, sign: int, width_s: float) -> None:
+    """However far apart its readings lie, as long as they are accepted."""
+    before, after = (
+        replace(one, said=f"clocks {real_s:.6f} {uptime_s:.2f} {real_s + width_s:.6f}\n")
+        for one, real_s, uptime_s in (
+            (factories.reading(), 2e6, 100.0),
+            (factories.reading(asked_s=61.0), 2e6 + 11 + sign * size_s, 111.0),
+        )
+    )
+    with pytest.raises(ParseError, match="its clock was stepped"):
+        witness.check_clocks(Witness(before, after))
+
+
+@given(st.floats(0, CLOSEST_S), st.floats(0, 0.0099), st.floats(0, 1), st.floats(0, 1))
+def test_no_machine_is_accused_for_being_slow(
+    width_s: float, cut_off_s: float, place: float, other_place: float
+) -> None:
+    """The same clocks, read slowly and at any moment between two ticks of what is printed."""
+    said = []
+    for uptime_s, at in ((100.0, place), (111.0, other_place)):
+        real_s = 2e6 + uptime_s + cut_off_s - at * width_s
+        said.append(f"clocks {real_s:.6f} {uptime_s:.2f} {real_s + width_s:.6f}\n")
+    before = replace(factories.reading(took_s=5.0), said=said[0])
+    after = replace(factories.reading(asked_s=57.0, took_s=9.0), said=said[1])
+    witness.check_clocks(Witness(before, after))
+
+
+def test_the_closest_of_several_readings_is_taken() -> None:
+    said = "clocks 1000.5 10.00 1000.9\nclocks 1001.100000 10.60 1001.103000\n"
+    found = witness.clocks(Reading("here", said, 0.0, 1.0))
+    assert found.uptime_s == 10.6
+    assert found.ahead_s == pytest.approx(990.4965)
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("", "its clocks were not read: ''"),
+        ("sh: bash: not found", "its clocks were not read: 'sh: bash: not found'"),
+        ("clocks  100.00 ", "its clocks were not read"),
+        ("clocks 1000.5 10.00 1000.9", "its clocks could not be read together within 0.05 s in 1 attempts"),
+        ("clocks 1000.5 10.00 1000.4", "its clocks could not be read together"),
+    ],
+)
+def test_clocks_that_say_nothing_are_no_witness(said: str, complaint: str) -> None:
+    with pytest.raises(ParseError, match=f"^here: {complaint}"):
+        witness.clocks(Reading("here", said, 0.0, 1.0))
+
+
+def test_the_negotiated_speed_is_read_and_compared(machine: LocalConnection) -> None:
+    machine.run(["ethtool", "-s", CARD, "speed", "100", "duplex", "full", "autoneg", "off"])
+    machine.run(["ip", "link", "set", CARD, "up"])
+    slow = witness.ask(machine, CARD)
+    assert (witness.card(slow).speed_mbit, witness.card(slow).duplex) == (100, "full")
+    witness.check_wire(slow, 100)
+    with pytest.raises(ParseError, match=r"^lab host: .* 100 Mbit/s, but link\.rate_mbit is 1000"):
+        witness.check_wire(slow, 1000)
+    machine.run(["ethtool", "-s", CARD, "speed", "1000", "duplex", "half", "autoneg", "off"])
+    with pytest.raises(ParseError, match="half duplex"):
+        witness.check_wire(witness.ask(machine, CARD), 1000)
+
+
+def test_a_card_that_does_not_tell_its_speed_is_no_reason_to_complain(machine: LocalConnection) -> None:
+    said = witness.ask(machine, "lo")
+    assert witness.card(said).speed_mbit is None
+    witness.check_wire(said, 1000)
+
+
+def test_an_interface_that_is_not_there_is_said(machine: LocalConnection) -> None:
+    with pytest.raises(MachineError, match=r"lab host: .*eth9"):
+        witness.ask(machine, "eth9")
