@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hvcost import environment, network, record
+from hvcost import environment, network, record, witness
 from hvcost.deadline import Deadline
 from hvcost.emulated import machine
 from hvcost.emulated.image import load
-from hvcost.errors import MachineError
+from hvcost.errors import MachineError, ParseError
+from hvcost.record import Witness
 from workspace import ROOT, Workspace
 
 NO_KVM = "KVM does not work on this machine"
@@ -325,6 +326,25 @@ def test_ssh_upload_is_whole_and_compared(operation: environment.Operation, tmp_
     assert int(size) == 1_000_000
     with pytest.raises(MachineError, match="/nowhere/file"):
         operation.host.put(source, "/nowhere/file")
+
+
+STEP = """
+at=$EPOCHREALTIME
+us=$((${at%.*}${at#*.} + $1))
+date --set "@${us%??????}.${us#"${us%??????}"}"
+"""
+
+
+@pytest.mark.parametrize(("step_us", "direction"), [("60000000", "forwards"), ("-200000", "backwards")])
+def test_a_real_clock_that_is_stepped_is_noticed(
+    operation: environment.Operation, step_us: str, direction: str
+) -> None:
+    host, interface = operation.host, operation.host_interface
+    before = witness.ask(host, interface)
+    witness.check_clocks(Witness(before, witness.ask(host, interface)))
+    host.run(["bash", "-c", STEP, "step", step_us])
+    with pytest.raises(ParseError, match=f"host: its clock was stepped {direction}"):
+        witness.check_clocks(Witness(before, witness.ask(host, interface)))
 
 
 def test_emulated_machine_reaches_nothing_outside(operation: environment.Operation) -> None:

@@ -85,7 +85,7 @@ def namespace(computer: LocalConnection, name: str) -> Iterator[str]:
 
 def remove_namespace(computer: LocalConnection, name: str) -> None:
     """End the processes in a namespace of ours, by their id, and remove it with its interfaces."""
-    deadline = Deadline(10, f"{computer.name}: ending the processes of namespace {name}")
+    deadline = Deadline(60, f"{computer.name}: ending the processes of namespace {name}")
     while pids := computer.run(["ip", "netns", "pids", name]).stdout.split():
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

@@ -18,7 +18,7 @@ def ask(host: Connection, socket: str, *commands: str) -> dict[str, Any]:
     Raises MachineError if QEMU refuses one or is gone.
     """
     stream = host.open_stream(["socat", "-t5", "STDIO", f"UNIX-CONNECT:{socket}"])
-    deadline = Deadline(TIMEOUT_S, f"{host.name}: answers of QEMU's monitor {socket}")
+    deadline = Deadline(TIMEOUT_S * host.slowness, f"{host.name}: answers of QEMU's monitor {socket}")
     try:
         for command in ("qmp_capabilities", *commands):
             stream.send(json.dumps({"execute": command, "id": command}).encode() + b"\n")

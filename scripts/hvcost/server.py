@@ -16,10 +16,9 @@ from hvcost.errors import CommandError, MachineError, shown
 from hvcost.record import End, Reading
 from hvcost.witness import CLOCKS, heard
 
-# On a machine that is translated twice by a slow computer, each of these takes a minute and more.
-START_TIMEOUT_S = 600.0
-REPORT_TIMEOUT_S = 600.0
-STOP_TIMEOUT_S = 600.0
+START_TIMEOUT_S = 120.0
+REPORT_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 POLL_S = 0.5
 
 # Arguments: folder, port in hexadecimal, limit in s, command.
@@ -75,7 +74,9 @@ rm -rf "$1"
 
 
 class Server:
-    """`argv` as a server that listens at TCP `port` and ends by itself after `limit_s` and some reserve.
+    """`argv` as a server that listens at TCP `port`.
+
+    It ends by itself after `limit_s` and some reserve, times the machine's slowness.
 
     `folder` is a new folder on the machine for its output.
     """
@@ -87,7 +88,7 @@ class Server:
         self.argv = tuple(argv)
         self.port = port
         self.folder = folder
-        self.limit_s = limit_s + REPORT_TIMEOUT_S + START_TIMEOUT_S
+        self.limit_s = (limit_s + REPORT_TIMEOUT_S + START_TIMEOUT_S) * machine.slowness
 
     def start(self) -> Reading:
         """Start it and wait until it listens; what the machine's clocks said then.
@@ -111,7 +112,9 @@ class Server:
 
         That the report is missing is no error here: it is what its output shows.
         """
-        deadline = Deadline(REPORT_TIMEOUT_S, f"{self.machine.name}: report of the server")
+        deadline = Deadline(
+            REPORT_TIMEOUT_S * self.machine.slowness, f"{self.machine.name}: report of the server"
+        )
         while deadline.remaining_s > 0:
             seen = self._script(READ, check=False)
             if seen.exit_code != 0 or has_reported(seen.stdout):

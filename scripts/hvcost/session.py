@@ -225,7 +225,10 @@ def _repetition(
         try:
             before = {role: ask(*machine) for role, machine in asked.items()}
             before_s = driver.cpu_time_s(operation.host)
-            seen.client = _run_client(operation.client, tool.client_argv(workload, system.address), limit_s)
+            # The client waits for the server, which may be on a slower machine than its own.
+            patience_s = limit_s * system.server.slowness
+            argv = tool.client_argv(workload, system.address)
+            seen.client = _run_client(operation.client, argv, patience_s)
             seen.cpu_time_s = _since(before_s, driver.cpu_time_s(operation.host))
             seen.witnesses = {role: Witness(before[role], ask(*machine)) for role, machine in asked.items()}
             if seen.client.exit_code == 0:

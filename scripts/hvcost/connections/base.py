@@ -57,11 +57,16 @@ class Stream(Protocol):
 
 
 class Connection(ABC):
-    """A machine that takes commands. `name` is how messages and records call it."""
+    """A machine that takes commands. `name` is how messages and records call it.
 
-    def __init__(self, name: str, journal: Journal | None = None) -> None:
+    `slowness`: how many times longer than usual everything may take on it. Time limits are meant for a
+    machine of the usual speed; what measures a machine's speed sets this.
+    """
+
+    def __init__(self, name: str, journal: Journal | None = None, slowness: float = 1.0) -> None:
         self.name = name
         self.journal = journal or Journal()
+        self.slowness = slowness
 
     def run(
         self,
@@ -74,12 +79,13 @@ class Connection(ABC):
         """Run a command to its end.
 
         Raises CommandError for an exit code other than 0 (unless `check` is off), DeadlineExceeded when it
-        was not done in `timeout_s`, MachineError when the machine cannot be reached.
+        was not done in `timeout_s` (times the machine's slowness), MachineError when the machine cannot be
+        reached.
         """
         argv = tuple(argv)
         start_s = time.monotonic()
         try:
-            exit_code, stdout, stderr = self._execute(argv, timeout_s, stdin)
+            exit_code, stdout, stderr = self._execute(argv, timeout_s * self.slowness, stdin)
         except MachineError:
             self.journal.add(Command(self.name, argv, None, round(time.monotonic() - start_s, 3)))
             raise

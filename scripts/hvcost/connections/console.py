@@ -31,8 +31,10 @@ log = logging.getLogger(__name__)
 class ConsoleConnection(Connection):
     """Runs commands in the guest at the other end of `stream`, one at a time."""
 
-    def __init__(self, name: str, stream: Stream, journal: Journal | None = None) -> None:
-        super().__init__(name, journal)
+    def __init__(
+        self, name: str, stream: Stream, journal: Journal | None = None, slowness: float = 1.0
+    ) -> None:
+        super().__init__(name, journal, slowness)
         self._stream = stream
         self._unread = bytearray()
         self._last_id = 0
@@ -57,7 +59,7 @@ class ConsoleConnection(Connection):
         self._unread.clear()
         self._send(line.encode())
         # The guest's own limit comes first; the rest is for the way there and back.
-        deadline = Deadline(timeout_s + 30, f"{self.name}: `{shown(argv)}`")
+        deadline = Deadline(timeout_s + 30 * self.slowness, f"{self.name}: `{shown(argv)}`")
         while not (answer := self._answer()):
             # An interrupt of a serial port can get lost under nested translation. An empty line, which the
             # guest ignores, raises the next one.

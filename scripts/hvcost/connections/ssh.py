@@ -23,6 +23,8 @@ from hvcost.connections.base import CHUNK_BYTES, Connection, Journal, sha256_at,
 from hvcost.errors import DeadlineExceeded, HostKeyError, MachineError, shown
 
 CONNECT_TIMEOUT_S = 30.0
+# A machine that answers may still be busy, or slow at computing keys.
+LOGIN_TIMEOUT_S = 120.0
 KEEPALIVE_S = 15
 # Longer than a machine in custody waits for us before it puts its network back.
 SILENCE_S = 90
@@ -101,8 +103,8 @@ class SshConnection(Connection):
                 look_for_keys=address.key_file is None,
                 sock=channel,
                 timeout=CONNECT_TIMEOUT_S,
-                banner_timeout=CONNECT_TIMEOUT_S,
-                auth_timeout=CONNECT_TIMEOUT_S,
+                banner_timeout=LOGIN_TIMEOUT_S,
+                auth_timeout=LOGIN_TIMEOUT_S,
             )
         except paramiko.BadHostKeyException as error:
             raise HostKeyError(

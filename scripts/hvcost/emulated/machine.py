@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,25 @@ from hvcost import network
 from hvcost.connections.base import Journal
 from hvcost.connections.local import LocalConnection, end_group
 from hvcost.connections.ssh import SshAddress, SshConnection
-from hvcost.deadline import Deadline
 from hvcost.emulated.image import HOST_NAME, MANAGEMENT_NETWORK, ROOT_LABEL, HostImage
 from hvcost.errors import DeadlineExceeded, MachineError
-from hvcost.hypervisors import BootMode
+from hvcost.hypervisors import TICKS_PER_S, BootMode
 
 log = logging.getLogger(__name__)
 
 TAP = "tap0"
 INTERFACE = "eth1"
 SSH_PORT = 2222
+# A machine that takes longer than the first to boot, and its emulator more than the second of the processor,
+# hangs; or when its emulator idles. A slow or busy computer gives it less of its processor in the same time.
 BOOT_TIMEOUT_S = 300.0
+BOOT_CPU_TIME_S = 600.0
+IDLE_SHARE = 0.01
+# What a boot takes on the computer for which time limits are meant.
+USUAL_BOOT_S = 20.0
 POWER_OFF_TIMEOUT_S = 120.0
+BANNER_TIMEOUT_S = 10.0
+POLL_S = 0.2
 SEEN_CHARACTERS = 2000
 XEN_AND_GUEST_MIB = 768
 # Without 5-level paging VirtualBox's BIOS boots; without RDTSCP Xen can emulate what its guests do.
@@ -118,9 +126,10 @@ def switched_on(
     with errors.open("wb") as stderr:
         process = inside.start(arguments, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
     try:
-        deadline = Deadline(BOOT_TIMEOUT_S, f"{name}: boot of the emulated machine")
-        connection = _wait_for_ssh(name, process, far, image, deadline, console_log, computer.journal)
-        log.info("%s: emulated machine is up after %.0f s", name, deadline.elapsed_s)
+        watch = Boot(name, process)
+        connection = _wait_for_ssh(name, process, far, image, watch, console_log, computer.journal)
+        connection.slowness = max(1.0, watch.elapsed_s / USUAL_BOOT_S)
+        log.info("%s: emulated machine is up after %.0f s", name, watch.elapsed_s)
         with contextlib.closing(connection):
             yield connection
             if orderly:
@@ -132,7 +141,7 @@ def switched_on(
 def _power_off(connection: SshConnection, process: subprocess.Popen[bytes]) -> None:
     connection.run(["systemctl", "poweroff", "--no-block"])
     try:
-        process.wait(POWER_OFF_TIMEOUT_S)
+        process.wait(POWER_OFF_TIMEOUT_S * connection.slowness)
     except subprocess.TimeoutExpired as error:
         raise DeadlineExceeded(
             f"{connection.name}: not switched off within {POWER_OFF_TIMEOUT_S:g} s"
@@ -144,7 +153,7 @@ def _wait_for_ssh(
     process: subprocess.Popen[bytes],
     far: str,
     image: HostImage,
-    deadline: Deadline,
+    watch: Boot,
     console_log: Path,
     journal: Journal,
 ) -> SshConnection:
@@ -155,9 +164,9 @@ def _wait_for_ssh(
             raise MachineError(f"{name}: QEMU ended with exit code {exit_code}: {said}")
         transport: socket.socket | None = None
         try:
-            transport = network.open_tcp(far, "127.0.0.1", SSH_PORT, deadline.remaining_s)
+            transport = network.open_tcp(far, "127.0.0.1", SSH_PORT, BANNER_TIMEOUT_S)
             # User-mode networking accepts at once; the banner shows that the machine's sshd is there.
-            transport.settimeout(2)
+            transport.settimeout(BANNER_TIMEOUT_S)
             if transport.recv(4, socket.MSG_PEEK) == b"SSH-":
                 transport.settimeout(None)
                 return SshConnection(name, address, journal, transport)
@@ -165,10 +174,41 @@ def _wait_for_ssh(
             log.debug("%s: not yet: %s", name, error)
         if transport:
             transport.close()
-        try:
-            deadline.wait_a_little()
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(f"{error}; its console's end: {_end_of(console_log)}") from error
+        if watch.hangs():
+            raise DeadlineExceeded(f"{watch}; its console's end: {_end_of(console_log)}")
+        time.sleep(POLL_S)
+
+
+class Boot:
+    """A boot that is under way, by the clock and by the processor time that its emulator has used."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        self._name = name
+        self._process = process
+        self._start_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._start_s
+
+    def hangs(self) -> bool:
+        """Whether it has been going on for long, and not because it got little of the processor."""
+        used_s = self.cpu_time_s
+        is_idle = used_s < IDLE_SHARE * self.elapsed_s
+        return self.elapsed_s > BOOT_TIMEOUT_S and (used_s > BOOT_CPU_TIME_S or is_idle)
+
+    def __str__(self) -> str:
+        return (
+            f"{self._name}: boot of the emulated machine: not within {self.elapsed_s:.0f} s, in which its "
+            f"emulator used {self.cpu_time_s:.0f} s of the processor"
+        )
+
+    @property
+    def cpu_time_s(self) -> float:
+        """Time of all threads (proc(5)); those that have ended are in it."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / TICKS_PER_S
 
 
 def _end_of(path: Path) -> str:

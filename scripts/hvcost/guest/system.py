@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hvcost.connections.base import Connection, Journal, Stream
+from hvcost.connections.base import Connection, Stream
 from hvcost.connections.console import ConsoleConnection
 from hvcost.deadline import Deadline
 from hvcost.hosts import facts
@@ -39,19 +39,19 @@ def kernel_arguments(console: str) -> str:
 def booted(
     name: str,
     stream: Stream,
-    journal: Journal,
+    host: Connection,
     link: Link,
     timeout_s: float,
     power_on: Callable[[], object],
 ) -> Iterator[BootedGuest]:
     """The guest whose console is `stream`, from its power-on, with its network configured.
 
-    The console has a listener before the guest says anything. Raises DeadlineExceeded if it is not ready
-    after `timeout_s`.
+    The console has a listener before the guest says anything. The guest is as slow as its host. Raises
+    DeadlineExceeded if it is not ready after `timeout_s` (times its slowness).
     """
-    console = ConsoleConnection(name, stream, journal)
+    console = ConsoleConnection(name, stream, host.journal, host.slowness)
     try:
-        deadline = Deadline(timeout_s, f"{name}: boot of the guest")
+        deadline = Deadline(timeout_s * host.slowness, f"{name}: boot of the guest")
         power_on()
         console.wait_until_ready(deadline)
         ready_after_s = round(deadline.elapsed_s, 1)

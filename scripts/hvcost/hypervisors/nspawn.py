@@ -69,7 +69,7 @@ class Driver(Hypervisor):
             with guest_system.booted(
                 plan.name,
                 host.open_stream(terminal),
-                host.journal,
+                host,
                 plan.link,
                 READY_TIMEOUT_S,
                 power_on=lambda: None,

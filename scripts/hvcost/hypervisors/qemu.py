@@ -76,7 +76,7 @@ class Driver(Hypervisor):
             with guest_system.booted(
                 plan.name,
                 host.open_stream(["socat", "STDIO", f"UNIX-CONNECT:{plan.runtime}/console"]),
-                host.journal,
+                host,
                 plan.link,
                 self.ready_timeout_s,
                 power_on=lambda: qmp.ask(host, monitor, "cont"),

@@ -86,7 +86,7 @@ class Driver(Hypervisor):
             with guest_system.booted(
                 plan.name,
                 _listen(host, _console(plan)),
-                host.journal,
+                host,
                 plan.link,
                 READY_TIMEOUT_S,
                 power_on=lambda: _power_on(host),

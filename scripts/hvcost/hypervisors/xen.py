@@ -68,7 +68,7 @@ class Driver(Hypervisor):
             with guest_system.booted(
                 plan.name,
                 self._open_console(host),
-                host.journal,
+                host,
                 plan.link,
                 READY_TIMEOUT_S,
                 power_on=lambda: host.run(["xl", "unpause", DOMAIN]),

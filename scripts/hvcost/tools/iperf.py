@@ -36,8 +36,7 @@ PORT = 5001
 # Linux grows a socket's send buffer up to 4 MiB (tcp_wmem); the client waits while it drains.
 SEND_BUFFER_BITS = 8 * 4 * 1024**2
 SLOWEST_BPS = 1e6
-# The client waits for the server, which a slow computer translates twice.
-CONNECT_ROOM_S = 300.0
+CONNECT_ROOM_S = 60.0
 
 BYTES_PER_UNIT = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 BITS_PER_UNIT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}

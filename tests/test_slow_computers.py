@@ -1,0 +1,91 @@
+"""No limit is reached because a computer is slow: only what hangs is given up."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hvcost.connections.base import Stream
+from hvcost.connections.console import ConsoleConnection
+from hvcost.connections.local import LocalConnection, end_group
+from hvcost.deadline import Deadline
+from hvcost.emulated import machine
+from hvcost.errors import DeadlineExceeded
+
+BUSY = ["sh", "-c", "while :; do :; done"]
+IDLE = ["sleep", "600"]
+
+
+@contextmanager
+def running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = LocalConnection("this computer").start(argv)
+    try:
+        yield process
+    finally:
+        end_group(process)
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every boot takes longer than a boot usually takes."""
+    monkeypatch.setattr(machine, "BOOT_TIMEOUT_S", 0.0)
+
+
+@pytest.mark.usefixtures("late")
+def test_a_boot_that_is_at_work_is_waited_for() -> None:
+    with running(BUSY) as process:
+        boot = machine.Boot("quick host", process)
+        deadline = Deadline(60, "the first hundredth of a second of processor time")
+        while boot.cpu_time_s == 0.0:
+            deadline.wait_a_little(0.01)
+        assert not boot.hangs()
+
+
+@pytest.mark.usefixtures("late")
+def test_a_boot_that_has_had_its_time_of_the_processor_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "BOOT_CPU_TIME_S", -1.0)
+    with running(BUSY) as process:
+        assert machine.Boot("quick host", process).hangs()
+
+
+@pytest.mark.usefixtures("late")
+def test_a_boot_that_does_nothing_hangs_and_is_named() -> None:
+    with running(IDLE) as process:
+        boot = machine.Boot("quick host", process)
+        deadline = Deadline(60, "an idle emulator")
+        while not boot.hangs():
+            deadline.wait_a_little(0.01)
+        assert str(boot).startswith("quick host: boot of the emulated machine: not within ")
+
+
+def test_a_command_has_the_time_that_a_slow_machine_needs() -> None:
+    slow = LocalConnection("slow")
+    slow.slowness = 1000.0
+    assert slow.run(["sh", "-c", "sleep 0.3; echo done"], timeout_s=0.1).stdout == "done\n"
+    with pytest.raises(DeadlineExceeded):
+        LocalConnection("usual").run(["sleep", "60"], timeout_s=0.1)
+
+
+class Answering(Stream):
+    """A console that has an answer ready, and keeps what it was sent."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def receive(self, timeout_s: float) -> bytes:
+        return self._answer
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_slow_guest_is_told_how_much_time_its_command_has() -> None:
+    console = Answering(b"@1 0 = =\n")
+    ConsoleConnection("guest", console, slowness=7.0).run(["true"], timeout_s=10)
+    assert console.sent == [b"1 70 true\n"]
