@@ -23,6 +23,8 @@ FILES = Path(__file__).parent / "files"
 ROOT_LABEL = "guest-root"
 INIT = "usr/lib/hvcost/init"
 CHANNEL = "usr/lib/hvcost/channel"
+SIGNATURE_MAGIC = b"~Module signature appended~\n"
+SIGNATURE_HEADER_BYTES = 12
 APPLETS_FOLDER = "usr/lib/hvcost/bin"
 # Programs that commands in the guest use and that play no part in what is measured.
 APPLETS = (
@@ -147,7 +149,7 @@ def _make_initramfs(
     for path in _with_dependencies(source, wanted):
         target = modules / path.removesuffix(".xz")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(lzma.decompress((source / path).read_bytes()))
+        target.write_bytes(_without_signature(lzma.decompress((source / path).read_bytes())))
     for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
         shutil.copy(source / name, modules / name)
     computer.run(["depmod", "--basedir", str(tree), release])
@@ -162,6 +164,19 @@ def _make_initramfs(
          "--directory", str(tree), "--file", str(archive.resolve())],
         stdin="\n".join(names).encode(),
     )  # fmt: skip
+
+
+def _without_signature(module: bytes) -> bytes:
+    """A kernel module without what is appended to sign it, so that the guest does not compute its checksum.
+
+    The last bytes are a struct module_signature, whose last field is the signature's length, and a magic text
+    (Linux, scripts/sign-file.c).
+    """
+    if not module.endswith(SIGNATURE_MAGIC):
+        return module
+    end = len(module) - len(SIGNATURE_MAGIC)
+    length = int.from_bytes(module[end - 4 : end], "big")
+    return module[: end - SIGNATURE_HEADER_BYTES - length]
 
 
 def _with_dependencies(source: Path, wanted: Sequence[str]) -> list[str]:
