@@ -11,4 +11,5 @@ ruff format --check
 mypy
 snakefmt --check Snakefile rules
 snakemake --lint
-exec pytest "$@"
+# One process for the tests that boot machines, which take their turns, and one for all others.
+exec pytest --numprocesses 2 --dist loadgroup "$@"
