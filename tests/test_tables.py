@@ -12,7 +12,7 @@ from typing import Any
 import factories
 import pandas as pd
 import pytest
-from hvcost import tables
+from hvcost import record, tables
 from hvcost.errors import ParseError
 from hvcost.record import End
 from hypothesis import given
@@ -235,6 +235,21 @@ def test_what_the_witnesses_say_decides(
         assert set(frame["status"]) == {"ok"}
     else:
         assert frame["reason"].str.startswith(f"env1 {role}: {reason}").all(), frame["reason"][0]
+
+
+def test_a_record_with_witnesses_is_read_back(tmp_path: Path) -> None:
+    written = factories.raw_record(witnesses={"client": factories.witness()})
+    record.write(written, tmp_path / "tcp-1.json")
+    assert record.read(tmp_path / "tcp-1.json") == written
+
+
+@pytest.mark.parametrize(
+    "witnesses", [7, {"client": {}}, {"client": {"before": {}, "after": 1}}, {"client": 1}]
+)
+def test_witnesses_that_are_none_are_refused(witnesses: object) -> None:
+    content = json.loads(record.to_json(factories.raw_record())) | {"witnesses": witnesses}
+    with pytest.raises(ParseError, match="raw record with missing or unknown fields"):
+        record.from_json(json.dumps(content), "tcp-1.json")
 
 
 def test_one_repetition_twice_is_refused() -> None:

@@ -155,6 +155,6 @@ def _witnesses(data: dict[str, Any] | None) -> dict[str, Witness] | None:
     if data is None:
         return None
     return {
-        role: Witness(*(Reading(**readings.pop(when)) for when in ("before", "after")), **readings)
+        role: Witness(**{when: Reading(**said) for when, said in readings.items()})
         for role, readings in data.items()
     }
