@@ -27,7 +27,7 @@ from hvcost.network import Link
 from hvcost.record import End, Order, Record, Witness
 from hvcost.server import Server
 from hvcost.tools import Tool, load_tool
-from hvcost.verdict import WIRED, judge
+from hvcost.verdict import WIRED, judge, judge_client
 from hvcost.witness import ask, check_wire
 
 log = logging.getLogger(__name__)
@@ -258,12 +258,16 @@ def _check_machines(run: Run, reason: str, machines: Sequence[Connection]) -> No
 
 def _judged(seen: Record) -> Record:
     """The record, which is failed if what was seen is no measurement."""
-    if seen.reason:
-        return seen
+    tool = load_tool(seen.spec["workload"]["tool"])
     try:
-        judge(load_tool(seen.spec["workload"]["tool"]), seen)
+        if seen.reason is None:
+            judge(tool, seen)
+        elif seen.client:
+            judge_client(tool, seen)
     except ParseError as error:
-        return replace(seen, status="failed", reason=str(error))
+        # What got in the way later must not hide what went wrong first.
+        reason = "; then: ".join(filter(None, (str(error), seen.reason)))
+        return replace(seen, status="failed", reason=reason)
     return seen
 
 

@@ -8,9 +8,7 @@ counted the same bytes, and that the clocks by which they timed them were not st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hvcost.errors import ParseError
 from hvcost.record import End, Record
@@ -55,18 +53,10 @@ def judge(tool: Tool, record: Record) -> Verdict:
 
     Raises KeyError if the record's `spec` lacks workload, link or host.
     """
-    workload = record.spec["workload"]
-    client, server = record.client, record.server
-    if client is None:
-        raise ParseError("client: no output was recorded")
-    if client.exit_code != 0:
-        said = client.stderr.strip() or client.stdout.strip() or "nothing"
-        raise ParseError(f"client: ended with exit code {client.exit_code} and said: {said}")
-    sent = _parse(tool, "client", client)
-    if server is None:
+    sent = judge_client(tool, record)
+    if record.server is None:
         raise ParseError("server: no output was recorded")
-    arrived = _parse(tool, "server", server)
-    _check_client(workload, client, sent)
+    arrived = _parse(tool, "server", record.server)
     _check_same_run(sent, arrived)
     _check_witnesses(record, sent, arrived)
     return Verdict(sent, arrived)
@@ -91,8 +81,15 @@ def _check_witnesses(record: Record, sent: Measurement, arrived: Measurement) ->
         check_wires(cards, record.spec["link"]["rate_mbit"])
 
 
-def _check_client(workload: Mapping[str, Any], client: End, sent: Measurement) -> None:
-    """ParseError if the client's report is not of the run that was asked for."""
+def judge_client(tool: Tool, record: Record) -> Measurement:
+    """What the client says by itself; ParseError with the reason if that is not what was asked for."""
+    workload, client = record.spec["workload"], record.client
+    if client is None:
+        raise ParseError("client: no output was recorded")
+    if client.exit_code != 0:
+        said = client.stderr.strip() or client.stdout.strip() or "nothing"
+        raise ParseError(f"client: ended with exit code {client.exit_code} and said: {said}")
+    sent = _parse(tool, "client", client)
     if sent.duration_s < workload["duration_s"] * (1 - DURATION_TOLERANCE):
         raise ParseError(
             f"client: the report is of {sent.duration_s:g} s instead of {workload['duration_s']:g} s"
@@ -105,6 +102,7 @@ def _check_client(workload: Mapping[str, Any], client: End, sent: Measurement) -
     streams = workload.get("streams", 1)
     if sent.streams != streams:
         raise ParseError(f"client: the report is of {sent.streams} streams instead of {streams}")
+    return sent
 
 
 def _check_same_run(sent: Measurement, arrived: Measurement) -> None:
