@@ -19,7 +19,7 @@ from hvcost.debian import read_package_list
 from hvcost.environment import link_from
 from hvcost.errors import MachineError
 from hvcost.hosts.check import Finding, examine_client, examine_end, examine_host, examine_way
-from hvcost.hosts.preparation import check_congestion_control
+from hvcost.hosts.congestion import check_congestion_control
 
 
 def main() -> int:

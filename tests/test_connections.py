@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hvcost.connections import console as console_module
+from hvcost.connections import local
 from hvcost.connections.base import Journal, sha256_at, sha256_of
 from hvcost.connections.console import ConsoleConnection
 from hvcost.connections.local import LocalConnection
@@ -101,6 +104,25 @@ def test_a_stream_is_both_ways_and_ends(computer: LocalConnection) -> None:
     assert stream.receive(5) == b"got word\n"
     assert stream.receive(5) == b""
     stream.close()
+
+
+def test_a_program_that_outlives_us_is_waited_for(computer: LocalConnection, tmp_path: Path) -> None:
+    script = 'echo ready; cat >/dev/null; sleep 0.3; touch "$0"'
+    stream = computer.open_stream(["sh", "-c", script, str(tmp_path / "done")], outlives_us=True)
+    assert stream.receive(20) == b"ready\n"
+    stream.close()
+    assert (tmp_path / "done").exists()
+
+
+def test_a_program_that_outlives_us_and_does_not_end_is_left_and_said(
+    computer: LocalConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "END_TIMEOUT_S", 0.2)
+    stream = computer.open_stream(["sh", "-c", "echo $$; exec sleep 60"], outlives_us=True)
+    pid = int(stream.receive(20))
+    with pytest.raises(DeadlineExceeded, match=f"process {pid} has not ended"):
+        stream.close()
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from hvcost.emulated import image as host_images
 from hvcost.emulated import machine
 from hvcost.errors import MachineError, ProofError
 from hvcost.hosts import boot
-from hvcost.hosts.custody import Custody, addressed, custody
+from hvcost.hosts.congestion import set_congestion_control
+from hvcost.hosts.custody import Custody, custody
 from hvcost.hosts.interfaces import interface_with
 from hvcost.hosts.reachability import check_unused
 from hvcost.hypervisors import BootMode
@@ -157,7 +158,7 @@ def _local(place: Place, computer: LocalConnection, runtime: Path, stack: contex
         host=LocalConnection(f"{place.name} host", computer.journal, far),
         host_interface=LOCAL_INTERFACE,
         host_address=str(place.link.host),
-        client=LocalConnection(f"{place.name} client", computer.journal, client),
+        client=_client_in(client, place, computer),
         client_interface=network.CLIENT_INTERFACE,
         files=str((place.state / "files").resolve()),
         runtime=str(runtime / "session"),
@@ -204,12 +205,20 @@ def _emulated(
         host=host,
         host_interface=machine.INTERFACE,
         host_address=str(place.link.host),
-        client=LocalConnection(f"{place.name} client", computer.journal, client),
+        client=_client_in(client, place, computer),
         client_interface=network.CLIENT_INTERFACE,
         files=REMOTE_FILES,
         runtime=REMOTE_RUNTIME,
         emulator=image.qemu_version,
     )
+
+
+def _client_in(namespace: str, place: Place, computer: LocalConnection) -> LocalConnection:
+    """The client that this computer plays in a namespace, which has its address on the link."""
+    client = LocalConnection(f"{place.name} client", computer.journal, namespace)
+    peers = (place.link.host, place.link.guest)
+    set_congestion_control(client, network.CLIENT_INTERFACE, place.link, place.link.client, peers)
+    return client
 
 
 def _real(place: Place, journal: Journal, stack: contextlib.ExitStack, boot_mode: BootMode) -> Operation:
@@ -220,8 +229,9 @@ def _real(place: Place, journal: Journal, stack: contextlib.ExitStack, boot_mode
         Deadline(REACHABLE_TIMEOUT_S, f"{client_name}: connection"),
     )
     stack.callback(client.close)
-    stack.enter_context(addressed(client, place.client["interface"], place.link))
-    check_unused(client, place.client["interface"], place.link, (place.link.host, place.link.guest))
+    guard_of_client = stack.enter_context(custody(client, waits=False))
+    check_unused(place.link, client, place.client["interface"], host, place.host["interface"])
+    guard_of_client.join(place.client["interface"], place.link)
     guard.take(place.host["interface"], BRIDGE)
     return Operation(
         host=host,

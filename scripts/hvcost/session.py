@@ -21,6 +21,7 @@ from hvcost.environment import Operation, Place
 from hvcost.errors import HvcostError, MachineError, ParseError, told
 from hvcost.guest.image import GuestImage, GuestShape
 from hvcost.hosts import facts, preparation
+from hvcost.hosts.congestion import check_congestion_control
 from hvcost.hosts.reachability import check_way
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
 from hvcost.network import Link
@@ -171,11 +172,9 @@ def _prepare(
     """What the host needs since its boot, checked again, and what the driver has to start."""
     host, link = operation.host, place.link
     if place.is_provided:
-        preparation.check_congestion_control(operation.client, link)
+        check_congestion_control(operation.client, link)
     else:
         preparation.ensure_bridge(host, operation.host_interface, link)
-        source = str(link.client)
-        preparation.set_congestion_control(operation.client, operation.client_interface, link, source)
     if place.is_real:
         check_way(operation.client, operation.client_interface, host, environment.BRIDGE, link)
     if place.host["connection"] in WIRED:

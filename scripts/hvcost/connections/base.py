@@ -112,8 +112,11 @@ class Connection(ABC):
         """Exit code, standard output and standard error of a command."""
 
     @abstractmethod
-    def open_stream(self, argv: Sequence[str]) -> Stream:
-        """Start a program and keep its standard input and output open."""
+    def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> Stream:
+        """Start a program and keep its standard input and output open.
+
+        `outlives_us`: the program ends by itself when its input does, and is never ended in another way.
+        """
 
     @abstractmethod
     def put(self, source: Path, destination: str) -> None:

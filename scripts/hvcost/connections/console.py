@@ -106,7 +106,7 @@ class ConsoleConnection(Connection):
         self._unread += data
         return True
 
-    def open_stream(self, argv: Sequence[str]) -> Stream:
+    def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> Stream:
         raise MachineError(f"{self.name}: a console has room for one command at a time")
 
     def put(self, source: Path, destination: str) -> None:

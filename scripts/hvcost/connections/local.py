@@ -8,11 +8,14 @@ import selectors
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hvcost.connections.base import CHUNK_BYTES, Connection, Journal, sha256_of
 from hvcost.errors import DeadlineExceeded, MachineError, shown
+
+# Putting a network back takes a moment, on a busy computer several.
+END_TIMEOUT_S = 60.0
 
 
 class LocalConnection(Connection):
@@ -32,7 +35,10 @@ class LocalConnection(Connection):
 
         It dies with this process, however this process ends (prctl(2), PR_SET_PDEATHSIG).
         """
-        line = self.command_line(["setpriv", "--pdeathsig", "KILL", "--", *argv])
+        return self._start(["setpriv", "--pdeathsig", "KILL", "--", *argv], **options)
+
+    def _start(self, argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+        line = self.command_line(argv)
         try:
             return subprocess.Popen(line, start_new_session=True, **options)  # type: ignore[call-overload, no-any-return]
         except OSError as error:
@@ -50,11 +56,10 @@ class LocalConnection(Connection):
             end_group(process)
         return process.returncode, stdout, stderr
 
-    def open_stream(self, argv: Sequence[str]) -> ProcessStream:
-        return ProcessStream(
-            f"{self.name}: {argv[0]}",
-            self.start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE),
-        )
+    def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> ProcessStream:
+        start, end = (self._start, let_end) if outlives_us else (self.start, end_group)
+        process = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return ProcessStream(f"{self.name}: {argv[0]}", process, end)
 
     def put(self, source: Path, destination: str) -> None:
         target = Path(destination)
@@ -67,11 +72,14 @@ class LocalConnection(Connection):
 
 
 class ProcessStream:
-    """Stream of a child process: its standard input and output."""
+    """Stream of a child process: its standard input and output. `end` is how it is ended."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], end: Callable[[subprocess.Popen[bytes]], None]
+    ) -> None:
         self._name = name
         self._process = process
+        self._end = end
         assert process.stdin and process.stdout
         self._stdin, self._stdout = process.stdin, process.stdout
         self._selector = selectors.DefaultSelector()
@@ -91,7 +99,7 @@ class ProcessStream:
 
     def close(self) -> None:
         self._selector.close()
-        end_group(self._process)
+        self._end(self._process)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -99,6 +107,24 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    _close_pipes(process)
+
+
+def let_end(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes of a process that ends by itself then, and wait for its end.
+
+    DeadlineExceeded if that takes too long; it is left to itself.
+    """
+    _close_pipes(process)
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineExceeded(
+            f"this computer: process {process.pid} has not ended within {END_TIMEOUT_S:g} s"
+        ) from error
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
             with contextlib.suppress(OSError):

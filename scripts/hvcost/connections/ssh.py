@@ -216,7 +216,7 @@ class SshConnection(Connection):
         finally:
             timer.cancel()
 
-    def open_stream(self, argv: Sequence[str]) -> ChannelStream:
+    def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> ChannelStream:
         session = self._session(f"`{shown(argv)}` cannot be run")
         try:
             channel = session.open_session(timeout=CONNECT_TIMEOUT_S)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import getpass
-import json
+import itertools
 import logging
 import os
 import socket
@@ -23,7 +23,7 @@ from typing import Any
 from hvcost.connections.base import Connection, Stream
 from hvcost.deadline import Deadline
 from hvcost.errors import MachineError
-from hvcost.hosts import interfaces
+from hvcost.hosts import congestion, interfaces
 from hvcost.network import Link
 
 log = logging.getLogger(__name__)
@@ -33,28 +33,50 @@ ANSWER_TIMEOUT_S = 60.0
 PATIENCE_S = 60
 BEAT_S = 10.0
 FOREVER_S = 4294967295  # ip-address(8): a lifetime without end
+# What `ip route show` says of a route beside what it is; a backslash is where a line was joined.
+STATES = {
+    "\\", "dead", "linkdown", "notify", "offload", "offload_failed", "pervasive", "rt_offload", "rt_trap",
+    "trap", "unresolved",
+}  # fmt: skip
 
-# Arguments: lock file, who we are, seconds of silence after which we are lost. It reads lines: `alive`;
-# `take` with the numbers of lines of both batches, and the batches; `heard`; `done`.
+# Arguments: lock file, who we are, seconds of silence after which we are lost, whether to wait for the lock.
+# It reads lines: `alive`; `take` with the numbers of lines of both batches, and the batches; `heard`; `done`.
+# Nobody has to read what it says, and nothing but KILL keeps it from putting back what it took.
 GUARD = r"""
-lock=$1 owner=$2 patience=$3
-trap '' HUP
+lock=$1 owner=$2 patience=$3 waits=$4 undo="" taken_s=0 complaints=""
+set -o noglob
+trap '' HUP PIPE
+heed() { trap 'exit 1' TERM INT QUIT; }
+ignore() { trap '' TERM INT QUIT; }
+heed
 exec 9>>"$lock" || exit 1
 until flock --nonblock 9; do
-    echo "busy $(head -n 1 "$lock")"
+    echo "busy $(head -n 1 "$lock")" && [ "$waits" ] || exit 1
     flock --wait 30 9 && break
 done
 : >"$lock"
 echo "$owner" >"$lock"
-echo locked
-undo=""
-put_back() {
-    [ -z "$undo" ] || printf '%s\n' "$undo" | ip -force -batch - >&2
-    undo=""
-}
-trap 'put_back; : >"$lock"; echo "given back"' EXIT
 # bash waits by the clock of the day, which somebody may step; this one goes on.
 uptime_s() { read -r up _ </proc/uptime; echo "${up%%.*}"; }
+# Lifetimes have gone on in these seconds, and some are over.
+aged() {
+    local passed=$1 words i
+    while read -ra words; do
+        for ((i = 0; i + 1 < ${#words[@]}; i++)); do
+            case ${words[i]} in valid_lft | preferred_lft | expires) ;; *) continue ;; esac
+            words[i + 1]=$((words[i + 1] > passed ? words[i + 1] - passed : 0))
+            [ "${words[i]}" = preferred_lft ] || [ "${words[i + 1]}" -gt 0 ] || continue 2
+        done
+        echo "${words[*]}"
+    done
+}
+put_back() {
+    [ -n "$undo" ] || return
+    complaints=$(printf '%s\n' "$undo" | aged $(($(uptime_s) - taken_s)) | ip -force -batch - 2>&1)
+    undo=""
+}
+trap 'ignore; put_back; : >"$lock"; exec 9>&-; echo "given back" $complaints' EXIT
+echo locked
 hear() {
     local since
     since=$(uptime_s)
@@ -63,17 +85,26 @@ hear() {
     done
 }
 lines() {
-    for ((n = 0; n < $1; n++)); do IFS= read -r line || exit 1; printf '%s\n' "$line"; done
+    for ((n = 0; n < $1; n++)); do IFS= read -r -t "$patience" line || exit 1; printf '%s\n' "$line"; done
+}
+# When the first command is refused, nothing was done that could be undone.
+change() {
+    said=$(printf '%s\n' "$apply" | head -n 1 | ip -batch - 2>&1) || return 1
+    undo=$back taken_s=$(uptime_s)
+    said=$(printf '%s\n' "$apply" | tail -n +2 | ip -batch - 2>&1)
 }
 while hear; do
     case $word in
     take)
-        apply=$(lines "$first") undo=$(lines "$second")
-        if ! said=$(printf '%s\n' "$apply" | ip -batch - 2>&1); then
+        apply=$(lines "$first") && back=$(lines "$second") || exit 1
+        ignore
+        if ! change; then
             put_back
-            echo "refused $(printf '%s' "$said" | tr '\n' ' ')"
+            heed
+            echo refused $said
             continue
         fi
+        heed
         echo taken
         while hear && [ "$word" = alive ]; do :; done
         [ "$word" = heard ] || exit 1
@@ -93,64 +124,75 @@ class Move:
     undo: tuple[str, ...]
 
 
-def move_to_bridge(link: Mapping[str, Any], routes: Sequence[Mapping[str, Any]], bridge: str) -> Move:
+def move_to_bridge(link: Mapping[str, Any], routes: Sequence[str], bridge: str) -> Move:
     """How to move an interface's addresses and routes to a new bridge that it becomes a port of, and back.
 
-    `link`: entry of `ip -json address show`; `routes`: of `ip -json route show dev`, of both families. What
-    the kernel makes by itself (connected routes, link-local addresses) it makes again.
+    `link`: entry of `ip -json address show`; `routes`: those that lead over the interface, as `state_of` has
+    them. What the kernel makes by itself (connected routes, link-local addresses) it makes again. On the way
+    back, what somebody has set on the interface meanwhile stays, such as a lease that was renewed.
     """
     name = link["ifname"]
     addresses = [entry for entry in link.get("addr_info", ()) if entry.get("scope") != "link"]
     by_hand = any(entry.get("noprefixroute") for entry in addresses)
-    kept = [route for route in routes if by_hand or route.get("protocol") not in ("kernel", "ra")]
+    kept = [route for route in routes if by_hand or "proto kernel" not in route]
+    # A gateway has to be within reach before there is a way over it.
+    kept.sort(key=lambda route: " via " in route)
     was_up = "UP" in link.get("flags", ())
-
-    def placed(device: str) -> list[str]:
-        return [
-            *(_address(entry, device) for entry in addresses),
-            *(_route(route, device) for route in kept),
-        ]
-
     apply = [
         f"link add {bridge} address {link['address']} mtu {link['mtu']} "
         "type bridge stp_state 0 forward_delay 0",
-        *(f"address del {entry['local']}/{entry['prefixlen']} dev {name}" for entry in addresses),
+        # The first address of a network takes the others with it when it goes.
+        *(f"address del {_local(entry)} dev {name}" for entry in reversed(addresses)),
         f"link set {name} master {bridge}",
         f"link set {name} up",
         f"link set {bridge} up",
-        *placed(bridge),
+        *(_address(entry, bridge) for entry in addresses),
+        *(f"route replace {_over(route, name, bridge)}" for route in kept),
     ]
     undo = [
         f"link del {bridge}",
         f"link set {name} mtu {link['mtu']}",
         *([] if was_up else [f"link set {name} down"]),
-        *placed(name),
+        *(_address(entry, name) for entry in addresses),
+        *(f"route add {route}" for route in kept),
     ]
     return Move(tuple(apply), tuple(undo))
+
+
+def join_link(link: Link, interface: str, *, has_address: bool) -> Move:
+    """How a client's interface gets its address on the link, and the ways to its peers, and loses both."""
+    where = f"{link.with_prefix(link.client)} dev {interface}"
+    address = () if has_address else (where,)
+    ways = [congestion.way(link, interface, link.client, peer) for peer in (link.host, link.guest)]
+    return Move(
+        (*(f"address add {one}" for one in address), *(f"route add {way}" for way in ways)),
+        (*(f"route del {way}" for way in ways), *(f"address del {one}" for one in address)),
+    )
 
 
 class Custody:
     """The process on the machine that holds the lock and puts back what it took."""
 
-    def __init__(self, machine: Connection) -> None:
+    def __init__(self, machine: Connection, *, waits: bool = True) -> None:
         since = datetime.datetime.now(datetime.UTC).isoformat(" ", "seconds")
         owner = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}, since {since}"
         self._machine = machine
+        self._waits = waits
         self._has_taken = False
         self._buffer = b""
-        arguments = ("guard", LOCK, owner, str(PATIENCE_S))
-        self._guard: Stream = machine.open_stream(["bash", "-c", GUARD, *arguments])
+        arguments = ("guard", LOCK, owner, str(PATIENCE_S), "waits" if waits else "")
+        self._guard: Stream = machine.open_stream(["bash", "-c", GUARD, *arguments], outlives_us=True)
         self._sending = threading.Lock()
         self._is_over = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
-    def lock(self, *, waits: bool = True) -> None:
+    def lock(self) -> None:
         """Wait until no other run has the machine, or else refuse it: MachineError with its owner."""
         while (said := self._answer()) != "locked":
             if not said.startswith("busy"):
                 raise MachineError(f"{self._machine.name}: cannot be locked: {said!r}")
             owner = said[5:] or "another run"
-            if not waits:
+            if not self._waits:
                 raise MachineError(f"{self._machine.name}: it is in use by {owner}")
             log.warning("%s: waiting: it is in use by %s", self._machine.name, owner)
         self._heart.start()
@@ -164,11 +206,18 @@ class Custody:
         move = move_to_bridge(*state_of(self._machine, interface), bridge)
         self._change(move, f"put {interface} into a bridge")
 
-    def add_address(self, address: str, interface: str) -> None:
-        """Give the interface one more address, with its prefix length, for as long as the custody lasts."""
-        where = f"{address} dev {interface}"
+    def join(self, interface: str, link: Link) -> None:
+        """Give a client's interface its address on the link, unless it has it, and the ways to its peers.
+
+        Those use the link's congestion control; MachineError if the machine does not know it.
+        """
+        address = str(link.client)
+        found = interfaces.interface(self._machine, interface).get("addr_info", ())
+        has_address = any(entry.get("local") == address for entry in found)
         self._change(
-            Move((f"address add {where}",), (f"address del {where}",)), f"give {interface} {address}"
+            join_link(link, interface, has_address=has_address),
+            f"give {interface} the address {address} with the congestion control "
+            f"{link.congestion_control!r} (keys link.network, link.congestion_control)",
         )
 
     def _change(self, move: Move, what: str) -> None:
@@ -184,12 +233,22 @@ class Custody:
             raise MachineError(f"{self._machine.name}: has taken back what was to {what}: {said}")
 
     def give_back(self) -> None:
-        """Let the process put back what it took, if anything; returns when it has."""
-        if not self._has_taken:
+        """Let the process put back what it took, if anything, and end; returns when the machine is free.
+
+        MachineError if it does not say so; of a machine from which nothing was taken, nothing is expected: it
+        may have been rebooted.
+        """
+        try:
+            self._send("done")
+            said = self._answer()
+        except MachineError:
+            if self._has_taken:
+                raise
             return
-        self._send("done")
-        if (said := self._answer()) != "given back":
+        if not said.startswith("given back"):
             raise MachineError(f"{self._machine.name}: its network could not be put back: {said}")
+        if complaints := said.removeprefix("given back").strip():
+            log.warning("%s: while its network was put back, ip said: %s", self._machine.name, complaints)
 
     def close(self) -> None:
         self._is_over.set()
@@ -219,10 +278,14 @@ class Custody:
 
 @contextlib.contextmanager
 def custody(machine: Connection, *, waits: bool = True) -> Iterator[Custody]:
-    """The machine, ours alone until the block ends; whatever was taken is put back then."""
-    guard = Custody(machine)
+    """The machine, ours alone until the block ends; whatever was taken is put back then.
+
+    `waits`: whether to wait for a machine that is in use, or to refuse it. Two runs that have each other's
+    client as their host would wait for ever, so clients are refused.
+    """
+    guard = Custody(machine, waits=waits)
     try:
-        guard.lock(waits=waits)
+        guard.lock()
         try:
             yield guard
         except BaseException:
@@ -235,41 +298,40 @@ def custody(machine: Connection, *, waits: bool = True) -> Iterator[Custody]:
         guard.close()
 
 
-@contextlib.contextmanager
-def addressed(client: Connection, interface: str, link: Link) -> Iterator[None]:
-    """The client, ours alone, with its address on the link, which goes again unless it was there before.
+def state_of(host: Connection, interface: str) -> tuple[dict[str, Any], list[str]]:
+    """The interface's entry with its addresses, and the routes over it as `ip route` takes them.
 
-    It is not waited for: two runs that have each other's client as their host would wait for ever.
+    Those are of all tables and both families, without the kernel's own table `local`.
     """
-    with custody(client, waits=False) as guard:
-        found = interfaces.interface(client, interface)
-        if all(entry.get("local") != str(link.client) for entry in found.get("addr_info", ())):
-            guard.add_address(link.with_prefix(link.client), interface)
-        yield
-
-
-def state_of(host: Connection, interface: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The interface's entry with its addresses, and its routes."""
     link = interfaces.interface(host, interface)
     if "master" in link:
         raise MachineError(
             f"{host.name}: {interface} is a port of {link['master']} already; the measured "
             "interface has to be a network card by itself (key environments.*.host.interface)"
         )
-    routes = [
-        route
-        for family in ("-4", "-6")
-        for route in json.loads(
-            host.run(["ip", "-json", family, "route", "show", "dev", interface]).stdout or "[]"
-        )
-    ]
+    routes = []
+    for family, everywhere in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
+        listed = host.run(["ip", "-oneline", family, "route", "show", "table", "all"]).stdout
+        for line in listed.splitlines():
+            route = _route(line.split(), everywhere)
+            if f" dev {interface} " in f"{route} " and " table local" not in route:
+                routes.append(route)
     return link, routes
 
 
+def _local(entry: Mapping[str, Any]) -> str:
+    """An address with its prefix length, and its peer if it has one."""
+    peer = f" peer {entry['address']}" if "address" in entry else ""
+    return f"{entry['local']}{peer}/{entry['prefixlen']}"
+
+
 def _address(entry: Mapping[str, Any], device: str) -> str:
-    words = [f"address add {entry['local']}/{entry['prefixlen']} dev {device}"]
+    words = [f"address add {_local(entry)} dev {device}"]
     if "broadcast" in entry:
         words.append(f"broadcast {entry['broadcast']}")
+    # A label begins with the name of its interface.
+    if str(entry.get("label", "")).startswith(device):
+        words.append(f"label {entry['label']}")
     if "metric" in entry:
         words.append(f"metric {entry['metric']}")
     if entry.get("noprefixroute"):
@@ -283,14 +345,16 @@ def _address(entry: Mapping[str, Any], device: str) -> str:
     return " ".join(words)
 
 
-def _route(route: Mapping[str, Any], device: str) -> str:
-    words = [f"route replace {route['dst']}"]
-    if "gateway" in route:
-        words.append(f"via {route['gateway']}")
-    words.append(f"dev {device}")
-    for key, word in (("protocol", "proto"), ("scope", "scope"), ("prefsrc", "src"), ("metric", "metric")):
-        if key in route:
-            words.append(f"{word} {route[key]}")
-    if "onlink" in route.get("flags", ()):
-        words.append("onlink")
-    return " ".join(words)
+def _route(words: Sequence[str], everywhere: str) -> str:
+    """A line of `ip -oneline route show` as `ip route add` takes it. `everywhere` names its family."""
+    kept = [
+        word.removesuffix("sec") if previous == "expires" else word
+        for previous, word in itertools.pairwise(["", *words])
+        if word not in STATES
+    ]
+    return " ".join([everywhere if kept[0] == "default" else kept[0], *kept[1:]])
+
+
+def _over(route: str, old: str, new: str) -> str:
+    """The route over another interface."""
+    return f"{route} ".replace(f" dev {old} ", f" dev {new} ").strip()

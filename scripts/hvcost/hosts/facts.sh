@@ -43,7 +43,7 @@ content mtu "/sys/class/net/$interface/mtu"
 driver=$(basename "$(readlink "/sys/class/net/$interface/device/driver")" 2>/dev/null)
 # What is no device has a driver all the same.
 fact driver "${driver:-$(ethtool -i "$interface" 2>/dev/null | sed -n 's/^driver: //p')}"
-fact route "$(ip route show dev "$interface" 2>/dev/null | head -n 1)"
+fact route "$(ip route show dev "$interface" 2>/dev/null | tr '\n' ';')"
 if command -v ethtool >/dev/null; then
     fact offloads_on "$(ethtool -k "$interface" 2>/dev/null |
         sed -n 's/^\([a-z-]*\): on.*/\1/p' | grep -E 'checksumming|offload|scatter-gather' | sort | tr '\n' ' ')"

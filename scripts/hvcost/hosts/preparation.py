@@ -18,6 +18,7 @@ from hvcost.environment import BRIDGE, Operation, Place, in_operation, link_from
 from hvcost.errors import MachineError, ParseError
 from hvcost.guest.image import GuestImage
 from hvcost.hosts import boot, facts, ledger
+from hvcost.hosts.congestion import check_congestion_control, set_congestion_control
 from hvcost.hosts.interfaces import interfaces
 from hvcost.hosts.ledger import Ledger
 from hvcost.hosts.packages import missing_packages, packages_by_status
@@ -78,34 +79,7 @@ def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
     address = link.with_prefix(link.host)
     if address not in _addresses(links.get(BRIDGE, {})):
         change("address", "add", address, "dev", BRIDGE)
-    return changes + set_congestion_control(host, BRIDGE, link, str(link.host))
-
-
-def set_congestion_control(machine: Connection, interface: str, link: Link, source: str) -> list[str]:
-    """Let TCP on the link's route use the link's congestion control, and nothing else on the machine."""
-    wanted = f"congctl {link.congestion_control}"
-    route = machine.run(["ip", "route", "show", str(link.network), "dev", interface]).stdout
-    if wanted in route:
-        return []
-    available = machine.run(["cat", "/proc/sys/net/ipv4/tcp_available_congestion_control"]).stdout
-    arguments = f"route replace {link.network} dev {interface} proto kernel scope link src {source} {wanted}"
-    if not machine.succeeds(["ip", *arguments.split()]):
-        raise MachineError(
-            f"{machine.name}: no TCP congestion control {link.congestion_control!r}; "
-            f"it has {', '.join(available.split())} (key link.congestion_control)"
-        )
-    return [f"ip {arguments}"]
-
-
-def check_congestion_control(machine: Connection, link: Link) -> None:
-    """MachineError unless TCP on a machine that is left alone uses the link's congestion control."""
-    found = machine.run(["cat", "/proc/sys/net/ipv4/tcp_congestion_control"]).stdout.strip()
-    if found != link.congestion_control:
-        raise MachineError(
-            f"{machine.name}: its TCP congestion control is {found!r}, not {link.congestion_control!r} as "
-            "the configuration says (key link.congestion_control), and this machine is not changed; run "
-            f"`sysctl net.ipv4.tcp_congestion_control={link.congestion_control}` there"
-        )
+    return changes + set_congestion_control(host, BRIDGE, link, link.host, (link.client,))
 
 
 def ensure_guest(host: Connection, guest: GuestImage, folder_of_files: str) -> tuple[GuestFiles, list[str]]:

@@ -7,27 +7,38 @@ What answers to an address is in the neighbour table (ip-neighbour(8)), also whe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from ipaddress import IPv4Address
 
 from hvcost.connections.base import Connection
 from hvcost.errors import MachineError
 from hvcost.hosts.interfaces import interface as interface_of
+from hvcost.hosts.interfaces import interfaces
 from hvcost.network import Link
 
+ADVICE = "choose another network (key link.network)"
 
-def check_unused(client: Connection, interface: str, link: Link, addresses: Iterable[IPv4Address]) -> None:
-    """MachineError if something on the client's link has one of these addresses."""
-    client.run(["ip", "neigh", "flush", "to", str(link.network), "dev", interface])
-    asked = [str(address) for address in addresses]
+
+def check_unused(
+    link: Link, client: Connection, client_interface: str, host: Connection, host_interface: str
+) -> None:
+    """MachineError if an address of the link is somebody else's: another machine's, or another card's.
+
+    The measured cards may have theirs already. Asked before anything is taken: a ping that is bound to an
+    interface takes what it looks for to be there, whatever addresses the interface has.
+    """
+    wanted = [str(address) for address in (link.client, link.host, link.guest)]
+    of_client = _own(client, client_interface, str(link.client), wanted)
+    of_host = _own(host, host_interface, str(link.host), wanted)
+    client.run(["ip", "neigh", "flush", "to", str(link.network), "dev", client_interface])
+    # What this machine has itself answers here and nowhere else.
+    asked = [address for address in wanted if address not in of_client]
     for address in asked:
-        client.run(["ping", "-c", "1", "-W", "1", "-I", interface, address], check=False)
-    cards = _neighbours(client, interface)
+        client.run(["ping", "-c", "1", "-W", "1", "-I", client_interface, address], check=False)
+    cards = _neighbours(client, client_interface)
     for address in asked:
-        if address in cards:
+        if address in cards and cards[address] != of_host.get(address):
             raise MachineError(
                 f"{client.name}: the address {address} is in use already, by the network card "
-                f"{cards[address]} behind {interface}; choose another network (key link.network)"
+                f"{cards[address]} behind {client_interface}; {ADVICE}"
             )
 
 
@@ -44,8 +55,23 @@ def check_way(client: Connection, client_interface: str, host: Connection, bridg
     if found != own:
         raise MachineError(
             f"{host.name}: {link.client} is the address of the network card {found}, the client's is "
-            f"{own}: another machine has it; choose another network (key link.network)"
+            f"{own}: another machine has it; {ADVICE}"
         )
+
+
+def _own(machine: Connection, interface: str, address: str, wanted: list[str]) -> dict[str, str]:
+    """The measured card by the machine's address on the link, if it has it already."""
+    own = {}
+    for name, entry in interfaces(machine).items():
+        for found in (info.get("local") for info in entry.get("addr_info", ())):
+            if (name, found) == (interface, address):
+                own[address] = entry["address"]
+            elif found in wanted:
+                raise MachineError(
+                    f"{machine.name}: the address {found} is in use already, by its interface {name}; "
+                    f"{ADVICE}"
+                )
+    return own
 
 
 def _neighbours(machine: Connection, interface: str) -> dict[str, str]:
