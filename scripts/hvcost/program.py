@@ -13,11 +13,14 @@ from hvcost.errors import HvcostError, told
 
 log = logging.getLogger(__name__)
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def run(main: Callable[[], None], log_file: Path | None) -> int:
     """Run a program to its exit code. What a person waits for goes to stderr, everything to the log file.
 
-    SIGTERM and SIGINT end it the way an error does: every `with` and `finally` is left in order.
+    The first of the signals ENDING ends it the way an error does: every `with` and `finally` is left in
+    order. Those that are ignored from the start, as nohup(1) has it, stay ignored.
     """
     screen = logging.StreamHandler(sys.stderr)
     screen.setLevel(logging.INFO)
@@ -31,7 +34,7 @@ def run(main: Callable[[], None], log_file: Path | None) -> int:
     logging.basicConfig(level=logging.DEBUG, handlers=handlers, force=True)
     for chatty in ("matplotlib", "PIL", "paramiko"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _terminate)
+    _end_in_order()
     try:
         main()
     except HvcostError as error:
@@ -44,8 +47,15 @@ def run(main: Callable[[], None], log_file: Path | None) -> int:
     return 0
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    # A second signal must not interrupt the cleaning up that the first one started.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def _end_in_order() -> None:
+    heeded = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        # A second signal must not interrupt the cleaning up that the first one started. It is not ignored
+        # but heard for nothing: what is ignored, the programs that clean up would ignore as well.
+        for number in heeded:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    for number in heeded:
+        signal.signal(number, end)

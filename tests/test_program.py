@@ -1,0 +1,84 @@
+"""Programs end in order, whatever signals they get, and however many."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+PROGRAM = """
+import sys
+from hvcost import program
+
+def work():
+    try:
+        print("working", flush=True)
+        sys.stdin.readline()
+    finally:
+        print("cleaning up", flush=True)
+        sys.stdin.readline()
+        print("clean", flush=True)
+
+sys.exit(program.run(work, None))
+"""
+
+
+def started(*ignored: signal.Signals) -> subprocess.Popen[str]:
+    """A program that works until it gets a line, and cleans up until it gets another one."""
+
+    def as_by_a_terminal() -> None:
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=Path(__file__).parents[1] / "scripts",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=as_by_a_terminal,
+    )
+    says(process, "working")
+    return process
+
+
+def says(process: subprocess.Popen[str], line: str) -> None:
+    """The next line that a program prints."""
+    assert process.stdout
+    assert process.stdout.readline() == f"{line}\n"
+
+
+@pytest.mark.parametrize("second", ENDING, ids=lambda number: number.name)
+@pytest.mark.parametrize("first", ENDING, ids=lambda number: number.name)
+def test_a_second_signal_does_not_interrupt_cleaning_up(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    with started() as process:
+        process.send_signal(first)
+        says(process, "cleaning up")
+        for _ in range(2):
+            process.send_signal(second)
+        stdout, stderr = process.communicate("\n")
+    assert (stdout, stderr, process.returncode) == ("clean\n", "interrupted\n", 130)
+
+
+@pytest.mark.parametrize("ignored", ENDING, ids=lambda number: number.name)
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(ignored: signal.Signals) -> None:
+    with started(ignored) as process:
+        process.send_signal(ignored)
+        stdout, stderr = process.communicate("\n\n")
+    assert (stdout, stderr, process.returncode) == ("cleaning up\nclean\n", "", 0)
+
+
+def test_a_program_whose_sigint_is_ignored_ends_by_the_others_all_the_same() -> None:
+    with started(signal.SIGINT) as process:
+        process.send_signal(signal.SIGTERM)
+        says(process, "cleaning up")
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate("\n")
+    assert (stdout, process.returncode) == ("clean\n", 130)
