@@ -65,7 +65,7 @@ def examine_host(
 
 
 def examine_client(client: Connection, interface: str, rate_mbit: int) -> Iterator[Finding]:
-    """What a client offers: it needs its network card and iperf, and nothing is installed there."""
+    """What a client offers: it needs its card, bash, iperf and ping, and nothing is installed there."""
     yield from examine_end(client)
     yield from _examine_interface(client, interface, rate_mbit)
     if not client.succeeds(["sh", "-c", "command -v ping"]):
@@ -73,7 +73,7 @@ def examine_client(client: Connection, interface: str, rate_mbit: int) -> Iterat
 
 
 def examine_end(machine: Connection) -> Iterator[Finding]:
-    """What a machine offers that is used as it is: it needs iperf."""
+    """What a machine offers that is used as it is: it needs iperf, and bash, which reads its clocks."""
     yield Finding(machine.name, "works", f"reached: {_output(machine, 'uname -sr')}")
     version = _output(machine, "iperf --version 2>&1")
     if version.startswith("iperf version 2"):
@@ -82,6 +82,8 @@ def examine_end(machine: Connection) -> Iterator[Finding]:
         yield Finding(
             machine.name, "missing", "iperf (version 2): install it, for example apt-get install iperf"
         )
+    if not machine.succeeds(["sh", "-c", "command -v bash"]):
+        yield Finding(machine.name, "missing", "bash: install it, for example apt-get install bash")
 
 
 def examine_way(client: Connection, interface: str, address: str) -> Iterator[Finding]:
@@ -120,7 +122,9 @@ def _examine_packages(host: Connection, what_for: str, packages: Sequence[str]) 
     if not packages:
         return
     missing = missing_packages(host, packages)
-    policy = host.run(["apt-cache", "policy", *missing], check=False).stdout if missing else ""
+    # In the language of the machine, the words would be others.
+    ask = ["env", "LC_ALL=C", "apt-cache", "policy", *missing]
+    policy = host.run(ask, check=False).stdout if missing else ""
     unknown = [
         package for package in missing if f"{package}:\n" not in policy or _no_candidate(policy, package)
     ]
