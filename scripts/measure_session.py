@@ -45,7 +45,7 @@ def main() -> int:
 
         records = measure(
             spec,
-            place_of_prepared(arguments.host, arguments.state, spec.link, spec.host),
+            place_of_prepared(arguments.host, arguments.state, spec.link, spec.host, spec.client),
             guest_image.load(arguments.guest) if spec.guest else None,
             arguments.output_dir,
             plan.order(current, *key),

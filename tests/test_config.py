@@ -127,11 +127,15 @@ def test_session_spec_holds_what_matters_and_no_more() -> None:
     result = experiment(MINIMAL)
     spec = result.session_spec("lab", "bare-metal", 1)
     assert spec["guest"] is None
-    assert spec["host"] == {"connection": "ssh"}
-    assert spec["client"] == {"connection": "ssh"}
+    assert spec["host"] == {"connection": "ssh", "interface": "eth1"}
+    assert spec["client"] == {"connection": "ssh", "interface": "eth1"}
     other = experiment(changed("environments/lab/host/user", "root") | {"seed": 3})
     assert other.session_spec("lab", "bare-metal", 1) == spec
+    for end in ("host", "client"):
+        other = experiment(changed(f"environments/lab/{end}/interface", "eth2"))
+        assert other.session_spec("lab", "bare-metal", 1) != spec
     assert result.session_spec("env1", "kvm", 1)["guest"] == result.guest
+    assert result.session_spec("env1", "kvm", 1)["client"] == {"connection": "local"}
     assert json.loads(config.as_json(spec)) == spec
 
 

@@ -84,7 +84,7 @@ class Workspace:
         host_json = self.folder / "results/quick/host.json"
         prepared = json.loads(host_json.read_text())["machine"]
         hardware = {key: prepared["host"][key] for key in ("cpus", "memory_mib", "accelerator")}
-        place = place_of_prepared(host_json, self.state, prepared["link"], hardware)
+        place = place_of_prepared(host_json, self.state, prepared["link"], hardware, {})
         place = dataclasses.replace(place, host_image=self.folder / "results/host-image/manifest.json")
         with environment.in_operation(place, Journal(), purpose="measure", boot_mode=boot_mode) as opened:
             yield opened

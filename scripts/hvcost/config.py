@@ -125,12 +125,14 @@ class Experiment:
         return any(self.systems[name].has_guest for name in self.environment(environment).systems)
 
     def session_spec(self, environment: str, system: str, boot: int) -> Spec:
-        """What one session measures: no description, no order, no way to reach a machine."""
+        """What one session measures: no description, no order, no way to reach a machine.
+
+        The network cards belong to it: another one is another link.
+        """
         place = self.environment(environment)
         what = self.system(environment, system)
         if not 1 <= boot <= self.boots:
             raise ConfigError(f"there is no boot {boot}; allowed: 1 to {self.boots} (key `boots`)")
-        hardware = ("connection", "cpus", "memory_mib", "accelerator")
         return {
             "environment": environment,
             "system": system,
@@ -141,8 +143,8 @@ class Experiment:
             "repetitions": self.repetitions,
             "guest": self.guest if what.has_guest else None,
             "link": place.link,
-            "host": {key: place.host[key] for key in hardware if key in place.host},
-            "client": {"connection": place.client["connection"]},
+            "host": _hardware(place.host),
+            "client": _hardware(place.client),
         }
 
     def preparation_spec(self, environment: str) -> Spec:
@@ -502,6 +504,11 @@ def _computer(machine: Spec) -> str:
     # Of a host that is left alone nothing is known, not even whether it is another one than the next.
     address = machine.get("address", "provided")
     return "computer_" + "".join(letter if letter.isalnum() else "_" for letter in address)
+
+
+def _hardware(machine: Spec) -> Spec:
+    keys = ("connection", "cpus", "memory_mib", "accelerator", "interface")
+    return {key: machine[key] for key in keys if machine.get(key) is not None}
 
 
 def _without_description(machine: Spec) -> Spec:

@@ -181,9 +181,15 @@ def _installations(host: Connection, packages: Sequence[str]) -> list[str]:
 
 
 def place_of_prepared(
-    host_json: Path, state: Path, link: Mapping[str, Any], hardware: Mapping[str, Any]
+    host_json: Path,
+    state: Path,
+    link: Mapping[str, Any],
+    host: Mapping[str, Any],
+    client: Mapping[str, Any],
 ) -> Place:
-    """Where to measure, from the host.json of a host that was prepared for this link and hardware.
+    """Where to measure, from the host.json of a host that was prepared for this link, host and client.
+
+    Of the machines, what matters to a session is compared, and not how they are reached.
 
     Raises MachineError if it was prepared for others, since the configuration was changed.
     """
@@ -191,11 +197,14 @@ def place_of_prepared(
         data = json.loads(host_json.read_text(encoding="utf-8"))
         host_image = data["host_image"]
         machine = data["machine"]
-        prepared_for = (machine["link"], {key: machine["host"].get(key) for key in hardware})
+        prepared_for = [
+            machine["link"],
+            *({key: machine[end].get(key) for key in of} for end, of in (("host", host), ("client", client))),
+        ]
         place = _place(machine, state, Path(host_image) if host_image else None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParseError(f"{host_json}: not written by prepare_host: {error!r}") from error
-    if prepared_for != (dict(link), dict(hardware)):
+    if prepared_for != [dict(link), dict(host), dict(client)]:
         raise MachineError(
             f"{place.name} host: it was prepared for another link or other hardware; "
             f"prepare it again with `snakemake -f {host_json}`"
