@@ -80,14 +80,17 @@ def keep_default(host: Connection) -> list[str]:
     return [f"wrote {SETTINGS}"]
 
 
-def update_menu(host: Connection) -> None:
-    """Make GRUB's menu anew."""
-    host.run(["update-grub"], timeout_s=UPDATE_TIMEOUT_S)
+def ensure_menu(host: Connection) -> list[str]:
+    """Make GRUB's menu anew unless it is newer than our settings; says what was changed."""
+    if host.succeeds(["test", GRUB_CONFIGURATION, "-nt", SETTINGS]):
+        return []
+    _update_menu(host)
+    return [f"made {GRUB_CONFIGURATION} anew"]
 
 
 def forget(host: Connection) -> None:
     """Make GRUB's menu anew after Xen is gone, and forget what was to be booted once."""
-    update_menu(host)
+    _update_menu(host)
     host.run(["grub-editenv", GRUB_ENVIRONMENT, "unset", "next_entry"])
 
 
@@ -114,6 +117,10 @@ def xen_entry(configuration: str, machine: str) -> str:
         f"{machine}: its boot menu ({GRUB_CONFIGURATION}) has no entry that starts Xen; "
         "install the package xen-system-amd64 there and run update-grub"
     )
+
+
+def _update_menu(host: Connection) -> None:
+    host.run(["update-grub"], timeout_s=UPDATE_TIMEOUT_S)
 
 
 def _boot_id(host: Connection) -> str:

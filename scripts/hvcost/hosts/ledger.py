@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from hvcost.connections.base import Connection
 from hvcost.environment import REMOTE_FILES
 from hvcost.errors import ParseError
 from hvcost.hosts import boot
+from hvcost.hosts.packages import packages_by_status
 
 log = logging.getLogger(__name__)
 
 FILE = f"{REMOTE_FILES}/changes.json"
 REMOVE_TIMEOUT_S = 1800
+# What `dpkg --no-act --purge` says of a package that nothing else needs.
+REMOVAL = re.compile(r"^Would remove or purge ([^ :]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,19 +61,33 @@ def note(host: Connection, changes: Ledger) -> None:
 
 
 def take_back(host: Connection) -> list[str]:
-    """Undo what the list says, remove all files of ours, and the list; says what was done."""
+    """Undo what the list says, remove all files of ours, and the list; says what was done.
+
+    Packages that something else has come to need are left where they are.
+    """
     changes = read(host)
     done = []
     if changes.files:
         host.run(["rm", "-f", "--", *changes.files])
         done += [f"removed {file}" for file in changes.files]
     if changes.packages:
-        host.run(
-            ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "-y", "-qq", *changes.packages],
-            timeout_s=REMOVE_TIMEOUT_S,
-        )
-        done += [f"removed package {package}" for package in changes.packages]
+        done += _purge(host, changes.packages)
     if boot.SETTINGS in changes.files:
         boot.forget(host)
     host.run(["rm", "-rf", "--", REMOTE_FILES])
     return [*done, f"removed {REMOTE_FILES}"]
+
+
+def _purge(host: Connection, packages: Sequence[str]) -> list[str]:
+    """Remove packages and nothing else; says what became of each."""
+    # apt would remove what depends on them as well, dpkg refuses.
+    dpkg = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "dpkg"]
+    planned = host.run([*dpkg, "--no-act", "--purge", *packages], check=False).stdout
+    removable = sorted(set(REMOVAL.findall(planned)) & set(packages))
+    kept = sorted(packages_by_status(host).keys() & set(packages) - set(removable))
+    if removable:
+        host.run([*dpkg, "--purge", *removable], timeout_s=REMOVE_TIMEOUT_S)
+    return [
+        *(f"removed package {package}" for package in removable),
+        *(f"kept package {package}, which something else there needs by now" for package in kept),
+    ]

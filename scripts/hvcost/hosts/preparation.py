@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -30,27 +31,27 @@ from hvcost.record import Facts
 log = logging.getLogger(__name__)
 
 INSTALL_TIMEOUT_S = 1800
+# What `apt-get --simulate` says of a package that is unpacked; one of another architecture is named so.
+INSTALLATION = re.compile(r"^Inst ([^ :]+)", re.MULTILINE)
 
 
 def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
-    """Install the Debian packages that are missing; all that were installed, with what they need."""
+    """Install the Debian packages that are missing; all that were installed, with what they need.
+
+    They are in the host's list of changes before apt begins, which may be interrupted at any time.
+    """
     missing = missing_packages(host, packages)
     if not missing:
         return []
     before = packages_by_status(host).keys()
     log.info("%s: installing %s", host.name, ", ".join(missing))
-    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-    host.run([*environment, "apt-get", "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
-    try:
-        host.run(
-            [*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
-            timeout_s=INSTALL_TIMEOUT_S,
-        )
-    finally:
-        # Also what half of an installation has left.
-        new = sorted(packages_by_status(host).keys() - before)
-        ledger.note(host, Ledger(packages=tuple(new)))
-    return new
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"]
+    host.run([*apt, "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
+    install = ["install", "-y", "-qq", "--no-install-recommends", *missing]
+    planned = INSTALLATION.findall(host.run([*apt, "--simulate", *install]).stdout)
+    ledger.note(host, Ledger(packages=tuple(sorted(set(planned) - before))))
+    host.run([*apt, *install], timeout_s=INSTALL_TIMEOUT_S)
+    return sorted(packages_by_status(host).keys() - before)
 
 
 def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
@@ -157,9 +158,9 @@ def _prepared(
         changes += uploaded
     problems = []
     needs_xen = any(driver.boot_mode == "xen" for driver in drivers)
-    menu_changes = boot.keep_default(host) if place.is_real and needs_xen else []
-    if menu_changes:
+    if place.is_real and needs_xen:
         ledger.note(host, Ledger(files=(boot.SETTINGS,)))
+        changes += boot.keep_default(host)
     for driver in drivers:
         try:
             changes += _installations(host, driver.packages)
@@ -170,9 +171,8 @@ def _prepared(
             # The other systems can be measured all the same; this one's session will fail and say so.
             log.warning("%s", error)
             problems.append(str(error))
-    if menu_changes:
-        boot.update_menu(host)
-        changes += menu_changes
+    if place.is_real and needs_xen:
+        changes += boot.ensure_menu(host)
     return _Prepared(changes, problems, facts.collect(host, operation.host_interface))
 
 

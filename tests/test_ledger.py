@@ -1,0 +1,99 @@
+"""What was changed for good is written down first, and is all that is taken back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from debian import Debian, Package, debian
+from hvcost.errors import MachineError
+from hvcost.hosts import boot, ledger
+from hvcost.hosts.ledger import Ledger
+from hvcost.hosts.packages import packages_by_status
+from hvcost.hosts.preparation import ensure_packages
+
+TOOL, LIBRARY, BROKEN, THEIRS = (
+    "hvcost-test-tool",
+    "hvcost-test-lib",
+    "hvcost-test-broken",
+    "hvcost-test-theirs",
+)
+SEEN = "/var/lib/hvcost-test-seen"
+PACKAGES = [
+    Package(TOOL, LIBRARY),
+    Package(LIBRARY, preinst=f"cp {ledger.FILE} {SEEN}"),
+    Package(BROKEN, LIBRARY, preinst="exit 1"),
+    Package(THEIRS, LIBRARY),
+]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Debian]:
+    with debian(tmp_path, PACKAGES) as machine:
+        yield machine
+
+
+def test_packages_are_written_down_before_they_are_installed(host: Debian) -> None:
+    assert ensure_packages(host, [TOOL, "dpkg"]) == [LIBRARY, TOOL]
+    assert ledger.read(host) == Ledger(packages=(LIBRARY, TOOL))
+    assert host.run(["cat", SEEN]).stdout == host.run(["cat", ledger.FILE]).stdout
+
+
+def test_what_half_of_an_installation_has_left_is_taken_back(host: Debian) -> None:
+    before = packages_by_status(host)
+    with pytest.raises(MachineError, match="ended with exit code 100"):
+        ensure_packages(host, [BROKEN])
+    assert LIBRARY in packages_by_status(host)
+    ledger.take_back(host)
+    assert packages_by_status(host) == before
+
+
+def test_everything_is_taken_back(host: Debian) -> None:
+    before = packages_by_status(host)
+    ensure_packages(host, [TOOL])
+    assert ledger.take_back(host) == [
+        f"removed package {LIBRARY}",
+        f"removed package {TOOL}",
+        "removed /var/lib/hvcost",
+    ]
+    assert packages_by_status(host) == before
+    assert ledger.take_back(host) == ["removed /var/lib/hvcost"]
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["after", "before"])
+def test_what_others_have_come_to_need_stays(host: Debian, tmp_path: Path, first: bool) -> None:
+    if first:
+        # Theirs without what it needs, which is then installed for us.
+        host.run(["dpkg", "--force-depends", "--install", str(tmp_path / f"{THEIRS}.deb")])
+        ledger.note(host, Ledger(packages=(LIBRARY, TOOL)))
+        host.run(["dpkg", "--install", *(str(tmp_path / f"{name}.deb") for name in (LIBRARY, TOOL))])
+    else:
+        ensure_packages(host, [TOOL])
+        host.run(["dpkg", "--install", str(tmp_path / f"{THEIRS}.deb")])
+    said = ledger.take_back(host)
+    assert f"removed package {TOOL}" in said
+    assert f"kept package {LIBRARY}, which something else there needs by now" in said
+    left = packages_by_status(host)
+    assert (left[THEIRS], left[LIBRARY], TOOL in left) == ("installed", "installed", False)
+
+
+def test_packages_that_somebody_has_removed_meanwhile_are_no_obstacle(host: Debian) -> None:
+    ensure_packages(host, [TOOL])
+    host.run(["dpkg", "--purge", TOOL, LIBRARY])
+    assert ledger.take_back(host) == ["removed /var/lib/hvcost"]
+
+
+def test_the_boot_menu_is_made_anew_when_that_was_interrupted(host: Debian) -> None:
+    update = "mkdir -p /boot/grub; date +%s%N >/boot/grub/grub.cfg"
+    host.run(["sh", "-c", f"printf '#!/bin/sh\\n%s\\n' '{update}' >/usr/sbin/update-grub"])
+    host.run(["chmod", "755", "/usr/sbin/update-grub"])
+    host.run(["update-grub"])
+    assert boot.keep_default(host)
+    # The preparation ends here, and the next one finds its settings as they should be.
+    assert boot.keep_default(host) == []
+    assert boot.ensure_menu(host) == [f"made {boot.GRUB_CONFIGURATION} anew"]
+    assert boot.ensure_menu(host) == []
