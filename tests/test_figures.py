@@ -476,6 +476,22 @@ def test_runs_are_placed_in_the_order_in_which_they_were_made() -> None:
     assert [x for x, _y in points_of(panel(picture, "kvm"))] == [7, 8, 9, 10, 11, 12]
 
 
+def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
+    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)])
+    # Set back by a day after the first run of the second session.
+    stepped = [
+        replace(p, started_at="2026-11-22") if (p.system, p.run_order) == ("qemu", 2) else p for p in points
+    ]
+    picture = order.draw(environment, stepped, "tcp")
+    assert [x for x, _y in points_of(panel(picture, "kvm"))] == [1, 2, 3]
+    picture = means.draw([environment], [replace(p, repetition=4 - p.repetition) for p in points], "tcp")
+    (axes,) = picture.figure.axes
+    kvm = [p.throughput_bps for p in tables.as_measured(points) if p.system == "kvm"]
+    drawn = [y for _x, y in sorted(points_of(axes))]
+    assert drawn[-3:] == pytest.approx([value / 1e6 for value in kvm if value is not None])
+
+
 def test_each_system_deviates_from_its_own_median() -> None:
     environment = figures.environment(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)], 5, failed={("kvm", 2)})

@@ -608,6 +608,16 @@ def test_facts_that_differ_between_sessions_say_where(tmp_path: Path) -> None:
     )
 
 
+def test_the_order_of_sessions_is_that_of_measuring(tmp_path: Path) -> None:
+    started = {"kvm": "2026-11-24T03:31:00+00:00", "xen": "2026-11-23T03:31:00+00:00"}
+    records = [
+        replace(each, started_at=started[each.system], order=replace(each.order, session=number))
+        for number, each in enumerate(factories.raw_records({"kvm": 1e8, "xen": 1e8}, repetitions=1), 1)
+    ]
+    factories.write_results(records, tmp_path, environments=[factories.environment_config("kvm", "xen")])
+    assert "env1 xen boot 1, env1 kvm boot 1" in parsed(rendered(tmp_path)).said
+
+
 def test_scripts_among_the_commands_are_shortened() -> None:
     argv = ["sh", "-c", "\n# first line\nsecond\n", "name with space"]
     assert page.command_line(argv) == "sh -c '# first line … (2 lines)' 'name with space'"

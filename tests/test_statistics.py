@@ -16,7 +16,7 @@ from hvcost import tables
 from hvcost.description import Claim
 from hvcost.errors import ParseError
 from hvcost.link import tcp_limit_bps
-from hvcost.record import Record
+from hvcost.record import Order, Record
 from hvcost.statistics import rows, simulation
 from hvcost.statistics.cells import cells
 from hvcost.statistics.claims import verdicts
@@ -102,6 +102,34 @@ def test_values_are_in_the_order_in_which_they_were_run() -> None:
     swapped = [replace(one, order=replace(one.order, run=run)) for one, run in ((first, 2), (second, 1))]
     (found,) = samples_of(swapped)
     assert [run.repetition for run in found.runs] == [2, 1]
+
+
+def test_a_session_that_was_measured_again_is_where_it_was_measured() -> None:
+    # Ever faster in the order of measuring; by the plan the last two sessions were the first.
+    records = [
+        replace(
+            record, order=replace(record.order, session=planned), started_at=f"2026-11-{day}T03:31:00+00:00"
+        )
+        for record, planned, day in (
+            (raw_record((40 + boot) * 1e6, boot=boot), (boot + 2) % 8, 10 + boot) for boot in range(1, 9)
+        )
+    ]
+    (row,) = cells(samples_of(records), LINKS, 2010)
+    assert row.drift_tau == pytest.approx(1)
+
+
+def test_a_clock_that_is_set_does_not_disorder_the_runs_of_a_session() -> None:
+    # Set back by an hour after the third run.
+    records = [
+        replace(
+            raw_record((40 + run) * 1e6, repetition=run),
+            order=Order(session=1, sessions=1, run=run, runs=8, seed=2010),
+            started_at=f"2026-11-23T{'04' if run <= 3 else '03'}:{run:02d}:00+00:00",
+        )
+        for run in range(1, 9)
+    ]
+    (found,) = samples_of(records)
+    assert [run.repetition for run in found.runs] == list(range(1, 9))
 
 
 # --- intervals -----------------------------------------------------------------------------------

@@ -148,6 +148,23 @@ def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
     )
 
 
+def as_measured(repetitions: Iterable[Repetition]) -> tuple[Repetition, ...]:
+    """Repetitions in the order of measuring: sessions by the start of their first run, each with its runs.
+
+    Not by the plan, since a session that is measured again, or added later, keeps its place there. Not by
+    each run's start, since the controller's clock may be set in the middle of a session.
+    """
+    runs = sorted(repetitions, key=lambda run: (run.run_order, run.repetition))
+    starts: dict[tuple[str, str, int], str] = {}
+    for run in runs:
+        starts.setdefault(_session(run), run.started_at)
+    return tuple(sorted(runs, key=lambda run: (starts[_session(run)], run.session_order, _session(run))))
+
+
+def _session(run: Repetition) -> tuple[str, str, int]:
+    return run.environment, run.system, run.boot
+
+
 def _rows(record: Record) -> list[dict[str, Any]]:
     shared = {
         "environment": record.environment,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,9 +19,7 @@ from hvcost.figures import (
     systems_shown,
 )
 from hvcost.figures.repetitions import spoken
-
-if TYPE_CHECKING:
-    from hvcost.tables import Repetition
+from hvcost.tables import Repetition, as_measured
 
 PLOT_IN = 3.4
 MIN_PLOT_WIDTH_IN = 4.8
@@ -36,7 +33,7 @@ ROW_IN = 0.19
 
 @dataclass(frozen=True)
 class _Column:
-    """One system in one environment: a place on the x axis, in inches of the plot."""
+    """One system in one environment: a place on the x axis, in inches of the plot. Points as measured."""
 
     system: str
     environment: Environment
@@ -70,7 +67,7 @@ class _Places:
 def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition], workload: str) -> Picture:
     """A column of points and their mean for each system in each environment."""
     ids = {environment.id for environment in environments}
-    points = [p for p in repetitions if p.workload == workload and p.environment in ids]
+    points = [p for p in as_measured(repetitions) if p.workload == workload and p.environment in ids]
     systems = systems_shown(environments, points)
     styles = {name: style.system_style(name, kind) for name, kind in systems.items()}
     columns = _columns(environments, points, list(systems))
@@ -193,18 +190,18 @@ def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: styl
     usable = min(column.width, 0.8) * 0.55
     left = column.x - (usable + 0.06 + MEAN_IN) / 2
     right = left + usable
-    ordered = sorted(column.points, key=lambda point: (point.boot, point.repetition))
-    last = max(len(ordered) - 1, 1)
+    last = max(len(column.points) - 1, 1)
     # Repetitions in their order across the column: drift shows, and no point hides another.
     places = [
-        left + usable * (position / last if len(ordered) > 1 else 0.5) for position in range(len(ordered))
+        left + usable * (position / last if len(column.points) > 1 else 0.5)
+        for position in range(len(column.points))
     ]
     drawn = [
         (x, point.throughput_bps / unit.bps)
-        for x, point in zip(places, ordered, strict=True)
+        for x, point in zip(places, column.points, strict=True)
         if point.throughput_bps is not None
     ]
-    failed = [x for x, point in zip(places, ordered, strict=True) if point.throughput_bps is None]
+    failed = [x for x, point in zip(places, column.points, strict=True) if point.throughput_bps is None]
     mean = column.mean_bps
     axes.plot(
         [x for x, _y in drawn],

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,9 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hvcost.figures import Environment, Picture, style, systems_shown
 from hvcost.figures.repetitions import spoken
-
-if TYPE_CHECKING:
-    from hvcost.tables import Repetition
+from hvcost.tables import Repetition, as_measured
 
 EDGE_IN = 0.12
 LEFT_IN = 0.75
@@ -66,8 +63,9 @@ class _Panel:
 
 def draw(environment: Environment, repetitions: Sequence[Repetition], workload: str) -> Picture:
     """A panel for each system, in all of which a place from left to right is the same time."""
-    points = [p for p in repetitions if p.environment == environment.id and p.workload == workload]
-    placed = list(enumerate(_as_run(points), start=1))
+    own = [p for p in as_measured(repetitions) if p.environment == environment.id]
+    points = [p for p in own if p.workload == workload]
+    placed = list(enumerate(points, start=1))
     panels = [
         _Panel(name, style.system_style(name, kind), tuple(p for p in placed if p[1].system == name))
         for name, kind in systems_shown([environment], points).items()
@@ -134,18 +132,6 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
             + [environment.caveat]
         ).strip(),
         figure=figure,
-    )
-
-
-def _as_run(points: Sequence[Repetition]) -> list[Repetition]:
-    """Runs in their order: sessions by their start, since one that is measured again keeps its number."""
-    starts: dict[tuple[str, int], tuple[str, int]] = {}
-    for point in points:
-        session, start = (point.system, point.boot), (point.started_at, point.session_order)
-        starts[session] = min(starts.get(session, start), start)
-    return sorted(
-        points,
-        key=lambda p: (starts[p.system, p.boot], p.system, p.boot, p.run_order, p.repetition),
     )
 
 

@@ -17,6 +17,7 @@ from hvcost.record import Record
 from hvcost.report import words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.words import Cell, Number
+from hvcost.tables import as_measured
 
 T = TypeVar("T")
 
@@ -136,7 +137,7 @@ def render(results: Results) -> str:
         failures=[failure for place in results.places for failure in failures(place)],
         commits=commits(sessions),
         dates=_dates(sessions),
-        order=_in_order(sessions),
+        order=_as_measured(results),
         machines=machines,
         command_line=command_line,
         proof=proof,
@@ -221,10 +222,10 @@ def commits(sessions: Iterable[Session]) -> list[str]:
     return list(dict.fromkeys(str((facts or {}).get("commit", NOT_RECORDED)) for facts in recorded))
 
 
-def _in_order(sessions: Iterable[Session]) -> list[Session]:
-    """Sessions that were measured, in the order in which they were to be."""
-    measured = [(session.record.order.session, session) for session in sessions if session.record]
-    return [session for _, session in sorted(measured, key=lambda pair: pair[0])]
+def _as_measured(results: Results) -> list[str]:
+    """Sessions in the order of measuring."""
+    every = as_measured(each for place in results.places for each in place.repetitions)
+    return list(dict.fromkeys(f"{each.environment} {each.system} boot {each.boot}" for each in every))
 
 
 def _dates(sessions: Iterable[Session]) -> list[str]:

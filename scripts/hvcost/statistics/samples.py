@@ -8,7 +8,7 @@ whose intervals then speak of this boot alone (Kalibera & Jones, ISMM 2013).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from hvcost import tables
 
 Values = NDArray[np.float64]
 
@@ -31,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Sample:
-    """All repetitions of one cell. `runs` are those with a value, in the order in which they were run.
+    """All repetitions of one cell. `runs` are those with a value, in the order of measuring.
 
     `planned` repetitions and `boots` count failed ones as well. `resolution_bps`: the last digit that the
     tool printed of any of them.
@@ -70,33 +72,31 @@ class Sample:
 def samples(frame: pd.DataFrame, systems: Iterable[str] = ()) -> tuple[Sample, ...]:
     """Samples of a tidy table by environment, workload and system; `systems` gives the systems' order."""
     rank = {system: place for place, system in enumerate(systems)}
-    names = ["environment", "workload", "system"]
-    cells = {
-        (str(environment), str(workload), str(system)): cell
-        for (environment, workload, system), cell in frame.groupby(names)
-    }
+    resolutions = frame[(frame["metric"] == "throughput_resolution") & (frame["status"] == "ok")]
+    coarsest = resolutions.groupby(["environment", "workload", "system"])["value"].max().to_dict()
+    cells: dict[tuple[str, str, str], list[tables.Repetition]] = {}
+    for repetition in tables.as_measured(tables.repetitions(frame)):
+        name = (repetition.environment, repetition.workload, repetition.system)
+        cells.setdefault(name, []).append(repetition)
     return tuple(
-        _sample(environment, workload, system, cells[environment, workload, system])
-        for environment, workload, system in sorted(
-            cells, key=lambda cell: (*cell[:2], rank.get(cell[2], len(rank)), cell[2])
-        )
+        _sample(cells[name], float(coarsest.get(name, 0.0)))
+        for name in sorted(cells, key=lambda name: (*name[:2], rank.get(name[2], len(rank)), name[2]))
     )
 
 
-def _sample(environment: str, workload: str, system: str, cell: pd.DataFrame) -> Sample:
-    rows = cell[cell["metric"] == "throughput"].sort_values(["session_order", "run_order"])
-    ok = rows[rows["status"] == "ok"]
-    resolutions = cell[(cell["metric"] == "throughput_resolution") & (cell["status"] == "ok")]["value"]
+def _sample(repetitions: Sequence[tables.Repetition], resolution_bps: float) -> Sample:
+    first = repetitions[0]
     return Sample(
-        environment=environment,
-        system=system,
-        hypervisor=str(rows["hypervisor"].iloc[0]),
-        workload=workload,
-        planned=len(rows),
-        boots=rows["boot"].nunique(),
+        environment=first.environment,
+        system=first.system,
+        hypervisor=first.hypervisor,
+        workload=first.workload,
+        planned=len(repetitions),
+        boots=len({each.boot for each in repetitions}),
         runs=tuple(
-            Run(int(boot), int(repetition), float(value))
-            for boot, repetition, value in zip(ok["boot"], ok["repetition"], ok["value"], strict=True)
+            Run(each.boot, each.repetition, each.throughput_bps)
+            for each in repetitions
+            if each.throughput_bps is not None
         ),
-        resolution_bps=float(resolutions.max()) if len(resolutions) else 0.0,
+        resolution_bps=resolution_bps,
     )
