@@ -67,10 +67,11 @@ rule compute_statistics:
         **{experiments.THIS_COMPUTER: 1},
     params:
         environment=figure_spec,
+        boots=EXPERIMENT.boots,
         seed=EXPERIMENT.seed,
     shell:
         "python scripts/compute_statistics.py --environment {params.environment:q}"
-        " --seed {params.seed} --measurements {input.measurements} --output {output} --log {log}"
+        " --boots {params.boots} --seed {params.seed} --measurements {input.measurements} --output {output} --log {log}"
 
 
 rule compare_systems:

@@ -38,7 +38,7 @@ def main() -> int:
 
 def compare(experiment: description.Description, measurements: list[Path], output: Path) -> None:
     """Write the comparisons of all environments' tables."""
-    every = samples(tables.concatenate(measurements), experiment.systems)
+    every = samples(tables.concatenate(measurements), experiment.systems, experiment.boots)
     question = Question(experiment.links, experiment.systems, experiment.equivalence_margin, experiment.seed)
     rows.write(rows.PairComparison, comparisons(every, question), output)
 

@@ -38,7 +38,7 @@ def main() -> int:
 
 def judge(experiment: description.Description, measurements: list[Path], output: Path) -> None:
     """Write the verdicts on all claims."""
-    every = samples(tables.concatenate(measurements), experiment.systems)
+    every = samples(tables.concatenate(measurements), experiment.systems, experiment.boots)
     found = verdicts(experiment.claims, every, experiment.links, experiment.seed)
     rows.write(rows.ClaimVerdict, found, output)
 

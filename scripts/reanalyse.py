@@ -69,7 +69,9 @@ def _reanalyse_environment(folder: Path, spec: object, experiment: description.D
     measurements = folder / "measurements.csv"
     collect_measurements.collect(tables, measurements)
     text = json.dumps(spec)
-    compute_statistics.compute(text, experiment.seed, measurements, folder / "statistics.csv")
+    compute_statistics.compute(
+        text, experiment.boots, experiment.seed, measurements, folder / "statistics.csv"
+    )
     plot_environment.plot(text, measurements, folder / "host.json", folder / "figures")
 
 

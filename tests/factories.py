@@ -189,7 +189,10 @@ def raw_records(
     repetitions: int = 10,
     failed: Collection[tuple[str, int]] = (),
 ) -> list[Record]:
-    """Repetitions of several systems around these throughputs; `failed`: (system, repetition)."""
+    """Repetitions of several systems around these throughputs; `failed`: (system, repetition).
+
+    The host is booted for each session, as emulated ones are.
+    """
     noise = random.Random(2010)
     made = []
     for system, mean_bps in means_bps.items():
@@ -203,12 +206,19 @@ def raw_records(
                     "boot": boot,
                     "workload": workload,
                     "repetition": repetition,
+                    "facts": boots_of(f"host {system} {boot}", f"guest {system} {boot}"),
                 }
                 if (system, repetition) in failed:
                     made.append(failed_record(**place))
                 else:
                     made.append(raw_record(value, **place))
     return made
+
+
+def boots_of(host: str | None, guest: str | None) -> dict[str, dict[str, str] | None]:
+    """Facts of a record: ids of the boots of host and guest, None if there is nothing known of it."""
+    ends = {"host": host, "guest": guest}
+    return {end: None if boot_id is None else {"boot_id": boot_id} for end, boot_id in ends.items()}
 
 
 def hypervisor_of(system: str) -> str:
@@ -244,7 +254,9 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         planned=10,
         ok=10,
         failed=0,
-        boots=1,
+        sessions=1,
+        host_boots=1,
+        guest_boots=1,
         level="repetition",
         values=10,
         mean_bps=184e6,
@@ -257,8 +269,8 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         min_bps=178e6,
         max_bps=190e6,
         resolution_bps=1e6,
-        within_boots_sd_bps=4e6,
-        between_boots_sd_bps=None,
+        within_sd_bps=4e6,
+        between_sd_bps=None,
         ratio=0.204,
         ratio_low=0.199,
         ratio_high=0.209,
@@ -319,7 +331,8 @@ def write_results(
     links = {each["environment"]: each["link"] for each in environments}
     workloads = list(dict.fromkeys(each.workload for each in records)) or ["tcp"]
     write_raw(list(records), folder)
-    found = samples.samples(tables.from_records(records), definitions)
+    boots = max((record.boot for record in records), default=1)
+    found = samples.samples(tables.from_records(records), definitions, boots)
     for each in environments:
         name = each["environment"]
         own = [record for record in records if record.environment == name]
@@ -339,7 +352,7 @@ def write_results(
     experiment = {
         "format": 1,
         "seed": seed,
-        "boots": max((record.boot for record in records), default=1),
+        "boots": boots,
         "repetitions": max((record.repetition for record in records), default=1),
         "workloads": {name: {"tool": "iperf", "duration_s": 10, "streams": 1} for name in workloads},
         "guest": {"cpus": 1, "memory_mib": 128, "disk_gib": 10},

@@ -68,9 +68,8 @@ def steps(folder: Path) -> list[Step]:
         measurements = place / "measurements.csv"
         taken.append(run("collect_measurements", "--output", measurements, *parts))
         environment = ("--environment", spec, "--measurements", measurements)
-        taken.append(
-            run("compute_statistics", *environment, "--seed", 2010, "--output", place / "statistics.csv")
-        )
+        planned = ("--boots", 10, "--seed", 2010)
+        taken.append(run("compute_statistics", *environment, *planned, "--output", place / "statistics.csv"))
         host = ("--host", place / "host.json")
         taken.append(run("plot_environment", *environment, *host, "--output", place / "figures"))
     tables = [folder / name / "measurements.csv" for name in specs]

@@ -300,8 +300,8 @@ def test_emulated_machines_are_called_so() -> None:
 
 def test_several_boots_are_told_apart() -> None:
     text = said(drawn("two boots")[2])
-    assert "boot 1" in text
-    assert "boot 2" in text
+    assert "session 1" in text
+    assert "session 2" in text
     assert "one repetition each" in said(drawn("boots of one repetition")[2])
 
 
@@ -526,7 +526,7 @@ def test_forty_boots(repetitions: int, bands: int) -> None:
     assert_readable(picture)
     assert sum(len(axes.patches) for axes in picture.figure.axes) == bands
     assert ("Grey bands: sessions" in said(picture)) == bool(bands)
-    assert ("Each point is a boot" in said(picture)) != bool(bands)
+    assert ("Each point is a session" in said(picture)) != bool(bands)
 
 
 def test_an_order_of_nothing_is_said() -> None:

@@ -6,11 +6,13 @@ host.json and raw/. tests/data/study/ holds the tables that were made of it.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hvcost.statistics import rows
@@ -41,6 +43,12 @@ def reanalysed(folder: Path, **environment: str) -> subprocess.CompletedProcess[
         text=True,
         check=False,
     )
+
+
+def change_description(folder: Path, **changes: Any) -> None:
+    """Change the folder's experiment.json as another configuration would have it."""
+    path = folder / "experiment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -102,6 +110,20 @@ def test_an_environment_without_raw_files_is_left_out(study: Path, tmp_path: Pat
     assert reanalysed(folder).returncode == 0
     assert not (folder / "env2").exists()
     assert "was planned, but" in (folder / "report.html").read_text()
+
+
+def test_one_session_of_ten_is_not_taken_for_ten_values(study: Path, tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "study")
+    shutil.rmtree(folder / "env2")
+    change_description(folder, boots=10)
+    assert reanalysed(folder).returncode == 0
+    cells = rows.read(rows.CellStatistics, folder / "env1/statistics.csv")
+    assert {(cell.level, cell.values, cell.ratio_low) for cell in cells} == {("session", 1, None)}
+    comparisons = rows.read(rows.PairComparison, folder / "comparisons.csv")
+    assert {row.verdict for row in comparisons} == {rows.TOO_FEW}
+    claims = rows.read(rows.ClaimVerdict, folder / "claims.csv")
+    assert {row.verdict for row in claims} == {rows.INCONCLUSIVE}
+    assert "A value is the mean of a session" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -226,14 +226,69 @@ def test_emulated_machines_are_never_passed_off_as_hardware() -> None:
     assert "one computer" in words.caveat(environment(connection="local"))
 
 
-def certainty(*cells: Cell, boots: int = 1) -> str:
-    return " ".join(words.plain(sentence) for sentence in words.certainty(cells, boots, 10))
+def certainty(*cells: Cell) -> str:
+    return " ".join(words.plain(sentence) for sentence in words.certainty(cells))
 
 
-def test_one_boot_is_said_to_speak_for_itself_alone() -> None:
-    assert "booted once and measured in 10 repetitions" in certainty(cell())
-    assert "another boot may well give other figures" in certainty(cell())
-    assert certainty(cell(), boots=5).startswith("Each figure is of 5 boots with 10 repetitions each.")
+SESSIONS = {"level": "session", "sessions": 10, "host_boots": 1, "guest_boots": 10}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {},
+            "A value is a repetition, and all of a system’s are of one session: the intervals speak of this "
+            "one boot, and another may well give other figures.",
+        ),
+        (
+            {"level": "boot", "sessions": 10, "host_boots": 10, "guest_boots": 10},
+            "A value is the mean of all repetitions in one boot of the host, since these are no independent "
+            "witnesses of other boots.",
+        ),
+        (
+            SESSIONS,
+            "A value is the mean of a session, and all sessions were in one boot of the host: the intervals "
+            "speak of this boot alone.",
+        ),
+        (
+            SESSIONS | {"host_boots": 2},
+            "A value is the mean of a session, and all sessions were in 2 boots of the host: the intervals "
+            "speak of these boots alone.",
+        ),
+        (
+            SESSIONS | {"host_boots": None},
+            "A value is the mean of a session, and all sessions were in boots of the host that are not "
+            "known: the intervals speak of these boots alone.",
+        ),
+        (
+            SESSIONS | {"guest_boots": 1},
+            "A value is the mean of a session, and all sessions were in one boot of the host and one boot of "
+            "the guest: the intervals speak of these boots alone.",
+        ),
+        (
+            SESSIONS | {"host_boots": None, "guest_boots": 3},
+            "A value is the mean of a session, and all sessions were in boots of the host that are not known "
+            "and 3 boots of the guest: the intervals speak of these boots alone.",
+        ),
+    ],
+)
+def test_what_a_value_is_and_what_the_intervals_speak_of_is_said_in_one_sentence(
+    changes: dict[str, Any], text: str
+) -> None:
+    assert certainty(cell(**changes)).startswith(text)
+
+
+def test_what_differs_between_systems_is_said_of_each() -> None:
+    text = certainty(
+        cell(**SESSIONS | {"guest_boots": None, "system": "bare-metal"}),
+        cell(**SESSIONS),
+        cell(**SESSIONS | {"host_boots": 2, "system": "xen"}),
+    )
+    assert text.startswith(
+        "Bare metal in env1 and KVM in env1: a value is the mean of a session, and all sessions were in one "
+        "boot of the host: the intervals speak of this boot alone. Xen in env1: a value is"
+    )
 
 
 def test_how_sure_it_is_names_what_weakens_it() -> None:

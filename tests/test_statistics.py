@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import cell_statistics, failed_record, raw_record, raw_records
+from factories import boots_of, cell_statistics, failed_record, raw_record, raw_records
 from hvcost import tables
 from hvcost.description import Claim
 from hvcost.errors import ParseError
@@ -23,9 +23,9 @@ from hvcost.statistics.claims import verdicts
 from hvcost.statistics.comparisons import Question, comparisons
 from hvcost.statistics.diagnostics import diagnose
 from hvcost.statistics.differences import difference, holm
-from hvcost.statistics.intervals import MIN_VALUES, RatioBootstrap, median_interval, ratio_bootstrap
+from hvcost.statistics.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
 from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
-from hvcost.statistics.samples import Run, Sample, Values, samples
+from hvcost.statistics.samples import Run, Sample, Session, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,22 +39,23 @@ throughputs = st.lists(st.floats(1e6, 1e9), min_size=MIN_VALUES, max_size=30)
 
 
 def sample(values_mbit: Sequence[float], **changes: object) -> Sample:
-    """A sample of one boot; `changes` replace its fields."""
+    """A sample of one session; `changes` replace its fields."""
     made = Sample(
         environment="env1",
         system="kvm",
         hypervisor="kvm",
         workload="tcp",
         planned=len(values_mbit),
-        boots=1,
-        runs=tuple(Run(1, n, value * 1e6) for n, value in enumerate(values_mbit, 1)),
+        planned_sessions=1,
+        sessions=(Session(1),),
+        runs=tuple(Run(Session(1), n, value * 1e6) for n, value in enumerate(values_mbit, 1)),
         resolution_bps=1e5,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def samples_of(records: list[Record]) -> tuple[Sample, ...]:
-    return samples(tables.from_records(records), SYSTEMS)
+def samples_of(records: list[Record], boots: int = 1) -> tuple[Sample, ...]:
+    return samples(tables.from_records(records), SYSTEMS, boots)
 
 
 def around(median_mbit: float, n: int = 10, spread: float = 0.002) -> list[float]:
@@ -76,20 +77,88 @@ def bootstrap(
 def test_one_boot_has_its_repetitions_as_values_in_the_order_of_the_systems() -> None:
     found = samples_of(raw_records({"kvm": 184e6, "bare-metal": 567e6}, repetitions=7))
     assert [one.system for one in found] == ["bare-metal", "kvm"]
-    assert {(one.level, len(one.values_bps), one.planned, one.boots) for one in found} == {
+    assert {(one.level, len(one.values_bps), one.planned, len(one.sessions)) for one in found} == {
         ("repetition", 7, 7, 1)
     }
 
 
-def test_several_boots_have_their_means_as_values() -> None:
-    records = [
-        raw_record(value * 1e6, boot=boot, repetition=repetition)
-        for boot, values in ((1, (10.0, 12.0)), (2, (20.0, 22.0)), (3, (30.0, 30.0)))
-        for repetition, value in enumerate(values, 1)
+def sessions_of(*boots: tuple[str | None, str | None], repetitions: int = 2) -> list[Record]:
+    """Sessions in these boots of host and guest (None: unknown), of 10 and 12 Mbit/s, 20 and 22, …"""
+    return [
+        raw_record((10 * number + 2 * repetition) * 1e6, boot=number, repetition=repetition + 1, facts=facts)
+        for number, facts in enumerate(itertools.starmap(boots_of, boots), 1)
+        for repetition in range(repetitions)
     ]
-    (found,) = samples_of(records)
-    assert found.level == "boot"
-    assert found.values_bps.tolist() == [11e6, 21e6, 30e6]
+
+
+MANY = [(f"host {n}", f"guest {n}") for n in range(MIN_VALUES)]
+
+
+@pytest.mark.parametrize(
+    ("boots", "level", "values_mbit"),
+    [
+        # Emulated machines: host and guest boot for each session.
+        ([("h1", "g1"), ("h2", "g2"), ("h3", "g3")], "boot", [11, 21, 31]),
+        # A real host stays up; its guests boot.
+        ([("h1", "g1"), ("h1", "g2"), ("h1", "g3")], "session", [11, 21, 31]),
+        # Bare metal has no guest, a container shows the host's boot as its own.
+        ([("h1", None), ("h1", None)], "session", [11, 21]),
+        ([("h1", "h1"), ("h1", "h1")], "session", [11, 21]),
+        # Guests of somebody else: nothing is known of the host; the guest booted once or for each session.
+        ([(None, "g1"), (None, "g2")], "session", [11, 21]),
+        ([(None, "g1"), (None, "g1")], "session", [11, 21]),
+        # Of one session it is not known which boot it was in.
+        ([("h1", "g1"), (None, "g2"), ("h3", "g3")], "session", [11, 21, 31]),
+        # The host was booted again between sessions: too few boots to be values.
+        ([("h1", "g1"), ("h1", "g2"), ("h2", "g3")], "session", [11, 21, 31]),
+        # Enough of them: what was measured in one boot is one value.
+        ([*MANY, ("host 0", "another")], "boot", [(2 * 11 + 2 * 71) / 4, 21, 31, 41, 51, 61]),
+        # One session.
+        ([("h1", "g1")], "repetition", [10, 12]),
+    ],
+)
+def test_values_are_of_what_booted(
+    boots: list[tuple[str | None, str | None]], level: str, values_mbit: list[float]
+) -> None:
+    (found,) = samples_of(sessions_of(*boots), boots=len(boots))
+    assert found.level == level
+    assert found.values_bps.tolist() == [value * 1e6 for value in values_mbit]
+
+
+def test_ten_sessions_in_one_boot_of_the_host_are_no_boots() -> None:
+    every = samples_of(sessions_of(*(("h1", f"g{n}") for n in range(10))), boots=10)
+    (row,) = cells(every, LINKS, 2010)
+    assert (row.sessions, row.host_boots, row.guest_boots) == (10, 1, 10)
+    assert (row.level, row.values) == ("session", 10)
+
+
+@pytest.mark.parametrize(
+    ("boots", "counted"),
+    [
+        ([("h1", None), ("h1", None)], (1, None)),
+        ([("h1", "h1"), ("h1", "h1")], (1, None)),
+        ([(None, "g1"), (None, "g1")], (None, 1)),
+        ([(None, None), (None, None)], (None, None)),
+        ([("h1", "g1"), (None, "g2")], (None, 2)),
+    ],
+)
+def test_what_is_not_known_of_boots_is_not_counted(
+    boots: list[tuple[str | None, str | None]], counted: tuple[int | None, int | None]
+) -> None:
+    (row,) = cells(samples_of(sessions_of(*boots), boots=2), LINKS, 2010)
+    assert (row.host_boots, row.guest_boots) == counted
+
+
+def test_one_session_of_ten_is_one_value_whatever_its_repetitions() -> None:
+    (row,) = cells(samples_of(sessions_of(("h1", "g1"), repetitions=10), boots=10), LINKS, 2010)
+    assert (row.level, row.values, row.median_low_bps) == ("session", 1, None)
+    assert "1 session with a value, an interval needs 6" in row.note
+
+
+def test_files_of_two_boots_in_one_session_are_two_sessions() -> None:
+    first, second = sessions_of(("h1", "g1"))
+    (found,) = samples_of([first, replace(second, facts=boots_of("h1", "an older one"))])
+    assert (found.level, len(found.values_bps)) == ("session", 2)
 
 
 def test_failed_repetitions_count_and_have_no_value() -> None:
@@ -318,10 +387,10 @@ def test_too_few_values_have_no_interval_and_a_reason() -> None:
 
 def test_boots_are_counted_for_intervals_not_their_repetitions() -> None:
     records = raw_records({"bare-metal": 567e6, "kvm": 184e6}, boots=3, repetitions=10)
-    _, kvm = cells(samples_of(records), LINKS, 2010)
+    _, kvm = cells(samples_of(records, boots=3), LINKS, 2010)
     assert (kvm.level, kvm.values, kvm.ratio_low) == ("boot", 3, None)
     assert "3 boots with a value, an interval needs 6" in kvm.note
-    assert kvm.within_boots_sd_bps and kvm.between_boots_sd_bps
+    assert kvm.within_sd_bps and kvm.between_sd_bps
 
 
 def test_a_system_that_always_failed_is_a_row_without_numbers() -> None:
@@ -510,6 +579,7 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     rows.write(CellStatistics, cells(every, LINKS, 1), path)
     assert rows.as_csv(CellStatistics, rows.read(CellStatistics, path)) == path.read_text()
+    assert {str(row.host_boots) for row in rows.read(CellStatistics, path)} == {"1"}
     rows.write(PairComparison, comparisons(every, QUESTION), path)
     assert rows.as_csv(PairComparison, rows.read(PairComparison, path)) == path.read_text()
     rows.write(ClaimVerdict, verdicts([CLOSE], every, LINKS, 1), path)
@@ -564,7 +634,7 @@ def test_the_interval_can_be_recomputed_as_the_documentation_says(tmp_path: Path
     records = raw_records({"bare-metal": 567e6, "kvm": 184e6})
     frame = tables.from_records(records)
     tables.write_csv(frame, tmp_path / "results/env1/measurements.csv")
-    kvm = cells(samples(frame), LINKS, 2010)[1]
+    kvm = cells(samples(frame, SYSTEMS, 1), LINKS, 2010)[1]
     text = (Path(__file__).parents[1] / "docs/statistics.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]
     said = subprocess.run(

@@ -48,6 +48,22 @@ def test_a_repetition_has_one_row_per_metric() -> None:
     assert values["server_throughput"] == pytest.approx(44.0e6)
 
 
+def test_the_boots_of_host_and_guest_are_those_that_were_recorded() -> None:
+    records = [
+        factories.raw_record(repetition=1, facts=factories.boots_of("4f61-4217", "735e-abed")),
+        factories.raw_record(repetition=2, facts=factories.boots_of(None, None)),
+        factories.raw_record(repetition=3, facts={"host": {"kernel": "6.12"}}),
+        factories.failed_record(repetition=4, facts=factories.boots_of("4f61-4217", None)),
+    ]
+    found = tables.repetitions(tables.from_records(records))
+    assert [(each.host_boot, each.guest_boot) for each in found] == [
+        ("4f61-4217", "735e-abed"),
+        ("", ""),
+        ("", ""),
+        ("4f61-4217", ""),
+    ]
+
+
 def test_rows_are_sorted_whatever_the_order_of_files() -> None:
     records = factories.raw_records({"qemu": 2e6, "kvm": 2e8}, boots=2, repetitions=11)
     frame = tables.from_records(reversed(records))
@@ -304,7 +320,7 @@ def test_repetitions_are_the_client_s_throughput() -> None:
 
 
 HEADER = ",".join(tables.COLUMNS)
-ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,ok,,throughput,44000000.0,bit/s"
+ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,44000000.0,bit/s"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +330,7 @@ ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,ok,,throughput,4400000
         (HEADER.replace(",unit", "") + "\n", "column `unit` is missing"),
         (HEADER + ",colour\n", "unknown column `colour`"),
         (HEADER + ",unit\n", "column `unit` is there twice"),
-        (f"{HEADER}\n{ROW},x\n", "line 2: 15 fields instead of 14"),
+        (f"{HEADER}\n{ROW},x\n", "line 2: 17 fields instead of 16"),
         (f"{HEADER}\n{ROW.replace('tcp,1', 'tcp,one')}\n", "line 2: `repetition` 'one' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'fast')}\n", "line 2: `value` 'fast' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'nan')}\n", "line 2: `value` 'nan' is not"),

@@ -30,6 +30,8 @@ DTYPES = {
     "session_order": "int64",
     "run_order": "int64",
     "started_at": "str",
+    "host_boot": "str",
+    "guest_boot": "str",
     "status": "str",
     "reason": "str",
     "metric": "str",
@@ -69,7 +71,10 @@ _METRIC_ORDER = {name: position for position, name in enumerate(METRICS)}
 
 @dataclass(frozen=True)
 class Repetition:
-    """One repetition as figures need it; `throughput_bps` None: it failed, for this reason."""
+    """One repetition as figures and statistics need it; `throughput_bps` None: it failed, for this reason.
+
+    `host_boot`, `guest_boot`: the kernels' ids of the boots that it was in, empty if they are not known.
+    """
 
     environment: str
     system: str
@@ -80,6 +85,8 @@ class Repetition:
     session_order: int
     run_order: int
     started_at: str
+    host_boot: str
+    guest_boot: str
     throughput_bps: float | None
     reason: str
 
@@ -141,6 +148,8 @@ def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
             session_order=int(row["session_order"]),
             run_order=int(row["run_order"]),
             started_at=str(row["started_at"]),
+            host_boot=str(row["host_boot"]),
+            guest_boot=str(row["guest_boot"]),
             throughput_bps=float(row["value"]) if row["status"] == "ok" else None,
             reason=str(row["reason"]),
         )
@@ -176,6 +185,8 @@ def _rows(record: Record) -> list[dict[str, Any]]:
         "session_order": record.order.session,
         "run_order": record.order.run,
         "started_at": record.started_at,
+        "host_boot": _boot(record, "host"),
+        "guest_boot": _boot(record, "guest"),
     }
     outcome = _outcome(record)
     both = None if isinstance(outcome, str) else outcome
@@ -190,6 +201,11 @@ def _rows(record: Record) -> list[dict[str, Any]]:
         }
         for metric in METRICS.values()
     ]
+
+
+def _boot(record: Record, machine: str) -> str:
+    """Id of the boot that a machine was in, as its kernel had it (random(4)); empty if it is not known."""
+    return _one_line(str((record.facts.get(machine) or {}).get("boot_id", "")))
 
 
 def _outcome(record: Record) -> Verdict | str:

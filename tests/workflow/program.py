@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for option in ("guest", "environment", "environments", "session", "plan", "state", "host"):
         parser.add_argument(f"--{option}")
-    for option in ("host-image", "packages", "measurements", "log", "experiment", "results", "seed"):
+    for option in ("host-image", "packages", "measurements", "log", "experiment", "results", "seed", "boots"):
         parser.add_argument(f"--{option}")
     parser.add_argument("--hypervisors", nargs="+")
     parser.add_argument("--statistics", nargs="+")

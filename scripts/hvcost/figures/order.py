@@ -98,8 +98,8 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
     with_bands = several_boots and len(boots) < len(points)
     notes = [
         "" if points else "There are no measurements.",
-        "Grey bands: sessions, each a boot of the system." if with_bands else "",
-        "Each point is a boot of the system." if several_boots and not with_bands else "",
+        "Grey bands: sessions." if with_bands else "",
+        "Each point is a session of its own." if several_boots and not with_bands else "",
         "Cross: a failed repetition, which has no value." if any(panel.failed for panel in panels) else "",
     ]
     footer = [style.Paragraph.fit(note, text_in, style.SMALL_PT, style.MUTED) for note in notes]

@@ -102,7 +102,7 @@ def draw(
 
 
 class _Columns:
-    """Places on the x axis: the repetitions of one boot after those of the other."""
+    """Places on the x axis: the repetitions of one session after those of the other."""
 
     def __init__(self, boots: Sequence[int], repetitions: int) -> None:
         self.boots = tuple(boots)
@@ -123,7 +123,7 @@ class _Columns:
 
     @property
     def named(self) -> bool:
-        """Whether boots have their names above the plot."""
+        """Whether sessions have their names above the plot."""
         return len(self.boots) > 1 and self.repetitions > 1
 
     @property
@@ -131,12 +131,12 @@ class _Columns:
         return 0.4, self.x(self.boots[-1], self.repetitions) + 0.6
 
     def label(self, axes: Axes, lowest: Axes, width_in: float) -> None:
-        """Limits, ticks and names of boots; `lowest` bears the numbers."""
+        """Limits, ticks and names of sessions; `lowest` bears the numbers."""
         per_in = width_in / (self.limits[1] - self.limits[0])
         if len(self.boots) > 1 and not self.named:
             chosen = _thinned(len(self.boots), per_in)
             ticks = [(self.x(self.boots[n - 1], 1), str(self.boots[n - 1])) for n in chosen]
-            lowest.set_xlabel("boot (one repetition each)")
+            lowest.set_xlabel("session (one repetition each)")
         else:
             ticks = [
                 (self.x(boot, repetition), str(repetition))
@@ -144,7 +144,7 @@ class _Columns:
                 for repetition in _thinned(self.repetitions, per_in)
             ]
             several = len(self.boots) > 1
-            lowest.set_xlabel("repetition, counted within each boot" if several else "repetition")
+            lowest.set_xlabel("repetition, counted within each session" if several else "repetition")
         for each in (axes, lowest):
             each.set_xlim(*self.limits)
         axes.set_xticks([])
@@ -153,14 +153,14 @@ class _Columns:
             self._name_boots(axes, per_in)
 
     def _name_boots(self, axes: Axes, per_in: float) -> None:
-        names = [f"boot {boot}" for boot in self.boots]
+        names = [f"session {boot}" for boot in self.boots]
         room = self._pitch * per_in - 0.08
         if max(style.text_width(name, style.SMALL_PT) for name in names) > room:
             names = [str(boot) for boot in self.boots]
             shown = set(_thinned(len(names), self._pitch * per_in))
             names = [name if n in shown else "" for n, name in enumerate(names, start=1)]
             axes.annotate(
-                "boot",
+                "session",
                 (0, 1),
                 xytext=(-4, 4),
                 xycoords="axes fraction",

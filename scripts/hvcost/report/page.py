@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 FOLDER = Path(__file__).parent
 MACHINES = ("controller", "emulator", "host", "client", "guest", "software")
-# They differ in every session, or name a computer, and say nothing about a figure.
+# Boots are counted in the tables; names of computers say nothing about a figure.
 UNTOLD_FACTS = ("boot_id", "hostname")
 FIRST_FACTS = ("cpu_model", "system", "kernel", "commit")
 NOT_RECORDED = "not recorded"

@@ -278,9 +278,12 @@ def confidence(cells: Iterable[Cell]) -> str:
 
 def values(row: CellStatistics) -> str:
     """How many values a cell has, and what a value is."""
-    what = {"boot": "mean of a boot", "repetition": "repetition"}[row.level]
-    plural = {"boot": "means of boots", "repetition": "repetitions"}[row.level]
-    return f"{row.values} {what if row.values == 1 else plural}"
+    one, several = {
+        "boot": ("mean of a boot", "means of boots"),
+        "session": ("mean of a session", "means of sessions"),
+        "repetition": ("repetition", "repetitions"),
+    }[row.level]
+    return f"{row.values} {one if row.values == 1 else several}"
 
 
 def unmeasured(systems: Sequence[str], cells: Iterable[Cell]) -> list[str]:
@@ -351,10 +354,10 @@ def caveat(environment: Environment) -> str:
 # How sure
 
 
-def certainty(cells: Sequence[Cell], boots: int, repetitions: int) -> list[Sentence]:
+def certainty(cells: Sequence[Cell]) -> list[Sentence]:
     """How far the figures can be trusted, for somebody who does not read on."""
-    said = [_boots(boots, repetitions)]
     measured = [cell for cell in cells if cell.row.values]
+    said = _units(measured)
     failed = sum(cell.row.failed for cell in cells)
     if failed:
         planned = sum(cell.row.planned for cell in cells)
@@ -366,9 +369,7 @@ def certainty(cells: Sequence[Cell], boots: int, repetitions: int) -> list[Sente
         count = Number(str(fewest.row.values), fewest.id)
         said.append(sentence("{where} has the fewest values: {count}.", where=where, count=count))
     troubled = [
-        f"{name(cell.row.system)} in {cell.row.environment}"
-        for cell in cells
-        if any(flag.word in (DRIFT, DEPENDENT) for flag in flags(cell))
+        _where(cell) for cell in cells if any(flag.word in (DRIFT, DEPENDENT) for flag in flags(cell))
     ]
     if troubled:
         text = "Values drifted or followed each other: the interval is too narrow for {where}."
@@ -376,20 +377,56 @@ def certainty(cells: Sequence[Cell], boots: int, repetitions: int) -> list[Sente
     return said
 
 
-def _boots(boots: int, repetitions: int) -> Sentence:
-    count = Number(counted(repetitions, "repetition"), CONFIGURATION)
-    if boots == 1:
-        return sentence(
-            "Each system was booted once and measured in {count}. So the intervals speak of this one boot: "
-            "another boot may well give other figures.",
-            count=count,
+def _units(cells: Sequence[Cell]) -> list[Sentence]:
+    """What a value is, and of which boots the intervals speak: one sentence for cells that have the same."""
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(plain(_unit(cell)), []).append(cell)
+    if len(alike) == 1:
+        return [sentence("A value is {unit}", unit=_unit(cells[0]))]
+    return [
+        sentence(
+            "{where}: a value is {unit}",
+            where=listed([start(own[0].row.system) + f" in {own[0].row.environment}", *map(_where, own[1:])]),
+            unit=_unit(own[0]),
         )
+        for own in alike.values()
+    ]
+
+
+def _unit(cell: Cell) -> Sentence:
+    row = cell.row
+    if row.level == "repetition":
+        return sentence(
+            "a repetition, and all of a system’s are of one session: the intervals speak of this one boot, "
+            "and another may well give other figures."
+        )
+    if row.level == "boot":
+        return sentence(
+            "the mean of all repetitions in one boot of the host, since these are no independent witnesses "
+            "of other boots."
+        )
+    host: Sentence = ("boots of the host that are not known",)
+    if row.host_boots is not None:
+        host = (_boots(row.host_boots, cell), " of the host")
+    guest: Sentence = ()
+    if row.guest_boots is not None and row.guest_boots < row.sessions:
+        guest = (" and ", _boots(row.guest_boots, cell), " of the guest")
     return sentence(
-        "Each figure is of {boots} with {count} each. Its values are the means of boots, since repetitions "
-        "of one boot are no independent witnesses of others.",
-        boots=Number(counted(boots, "boot"), CONFIGURATION),
-        count=count,
+        "the mean of a session, and all sessions were in {host}{guest}: the intervals speak of {these} "
+        "alone.",
+        host=host,
+        guest=guest,
+        these="this boot" if row.host_boots == 1 and not guest else "these boots",
     )
+
+
+def _boots(count: int, cell: Cell) -> Number:
+    return Number("one boot" if count == 1 else counted(count, "boot"), cell.id)
+
+
+def _where(cell: Cell) -> str:
+    return f"{name(cell.row.system)} in {cell.row.environment}"
 
 
 # Diagnostics

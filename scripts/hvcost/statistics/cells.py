@@ -9,10 +9,10 @@ import numpy as np
 from hvcost.figures import BASELINE
 from hvcost.link import is_at_limit, tcp_limit_bps
 from hvcost.statistics.diagnostics import diagnose
-from hvcost.statistics.intervals import median_interval
+from hvcost.statistics.intervals import Values, median_interval
 from hvcost.statistics.ratios import Ratio, ratio, shortage
 from hvcost.statistics.rows import CellStatistics
-from hvcost.statistics.samples import Sample, Values
+from hvcost.statistics.samples import Sample
 
 # What is needed of each environment's link: `rate_mbit` and `mtu` (bytes).
 Links = Mapping[str, Mapping[str, float]]
@@ -67,7 +67,9 @@ def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float) -> CellStatistic
         planned=sample.planned,
         ok=len(sample.runs),
         failed=sample.planned - len(sample.runs),
-        boots=sample.boots,
+        sessions=len(sample.sessions),
+        host_boots=sample.host_boots,
+        guest_boots=sample.guest_boots,
         level=sample.level,
         values=n,
         mean_bps=mean,
@@ -80,8 +82,8 @@ def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float) -> CellStatistic
         min_bps=float(values.min()) if n else None,
         max_bps=float(values.max()) if n else None,
         resolution_bps=sample.resolution_bps or None,
-        within_boots_sd_bps=_within_boots(sample.by_boot),
-        between_boots_sd_bps=deviation if sample.level == "boot" else None,
+        within_sd_bps=_within(sample.by_value),
+        between_sd_bps=None if sample.level == "repetition" else deviation,
         ratio=to_baseline.value,
         ratio_low=to_baseline.interval.low if to_baseline.interval else None,
         ratio_high=to_baseline.interval.high if to_baseline.interval else None,
@@ -93,15 +95,15 @@ def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float) -> CellStatistic
         lag1_autocorrelation=found.lag1_autocorrelation,
         shapiro_w=found.shapiro_w,
         shapiro_p=found.shapiro_p,
-        outliers=" ".join(f"{run.boot}/{run.repetition}" for run in found.outliers),
+        outliers=" ".join(f"{run.session.boot}/{run.repetition}" for run in found.outliers),
         mean_without_outliers_bps=float(np.mean(kept)) if kept else None,
         note=to_baseline.note,
     )
 
 
-def _within_boots(boots: Sequence[Values]) -> float | None:
-    """Standard deviation of repetitions around their boot's mean, pooled over boots."""
-    freedom = sum(len(boot) - 1 for boot in boots)
+def _within(groups: Sequence[Values]) -> float | None:
+    """Standard deviation of repetitions around the mean of their session or boot, pooled over these."""
+    freedom = sum(len(group) - 1 for group in groups)
     if not freedom:
         return None
-    return float(np.sqrt(sum(float(np.sum((boot - boot.mean()) ** 2)) for boot in boots) / freedom))
+    return float(np.sqrt(sum(float(np.sum((group - group.mean()) ** 2)) for group in groups) / freedom))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from hvcost.statistics.samples import Values
+from hvcost.statistics.intervals import Values
 
 SIGNIFICANCE = 0.05
 # The exact distribution of U is computed up to this product of sizes; beyond it, the normal one is as good.

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from hvcost.statistics.samples import Values
+Values = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999

@@ -26,8 +26,9 @@ YES_NO = {"yes": True, "no": False}
 class CellStatistics:
     """One system in one environment under one workload: a row of statistics.csv.
 
-    The statistics are of the cell's *values* (`level`): its repetitions if it was booted once, else the
-    means of its boots, since repetitions of one boot are no independent witnesses of other boots.
+    The statistics are of the cell's *values* (`level`): its repetitions, or the means of its sessions or of
+    its boots of the host, since repetitions of one boot are no independent witnesses of other boots.
+    `host_boots` and `guest_boots`: how many there were, None where that is not known or there is no guest.
     Throughputs in bit/s; `ratio` is the mean's to that of bare metal; `limit_bps` is the most that TCP
     carries over the link. `at_limit`: the value is the link's, so the ratio is a bound at best.
     """
@@ -39,7 +40,9 @@ class CellStatistics:
     planned: int
     ok: int
     failed: int
-    boots: int
+    sessions: int
+    host_boots: int | None
+    guest_boots: int | None
     level: str
     values: int
     mean_bps: float | None
@@ -52,8 +55,8 @@ class CellStatistics:
     min_bps: float | None
     max_bps: float | None
     resolution_bps: float | None
-    within_boots_sd_bps: float | None
-    between_boots_sd_bps: float | None
+    within_sd_bps: float | None
+    between_sd_bps: float | None
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
@@ -210,7 +213,7 @@ def _value(hint: Any, text: str, where: str, column: str) -> Any:
     if not text and hint not in (int, float):
         return None
     try:
-        number = int(text) if hint is int else float(text)
+        number = int(text) if hint in (int, int | None) else float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hvcost.statistics.differences import SIGNIFICANCE, difference, holm
-from hvcost.statistics.intervals import RatioBootstrap, median_interval, ratio_bootstrap
-from hvcost.statistics.samples import Values
+from hvcost.statistics.intervals import RatioBootstrap, Values, median_interval, ratio_bootstrap
 
 VALUES = 10
 SYSTEMS = 5
