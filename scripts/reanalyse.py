@@ -4,7 +4,8 @@
 
 The folder holds what was measured: experiment.json, and for each environment host.json and raw/. The rest is
 written beside it, the same bytes as the workflow writes. Systems of which there are no raw files, because
-they failed or are still to be measured, are left out; the report says so.
+they failed or are still to be measured, are left out; the report says so. Raw files that experiment.json
+does not plan, left by an older configuration, are left out as well, and named.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import collect_measurements
@@ -23,10 +25,13 @@ import make_report
 import parse_repetitions
 import plot_comparison
 import plot_environment
-from hvcost import description, program
+from hvcost import description, figures, program
 from hvcost.errors import ConfigError
+from hvcost.wording import counted
 
 log = logging.getLogger(__name__)
+
+EXAMPLES = 3
 
 
 def main() -> int:
@@ -43,11 +48,13 @@ def reanalyse(results: Path) -> None:
     """Do what the workflow's rules do, in their order."""
     experiment = description.load(results / "experiment.json")
     specs = {spec["environment"]: spec for spec in experiment.content["environments"]}
-    measured = [name for name in specs if any((results / name).glob("raw/*/boot*/*.json"))]
+    raw = {each.id: _raw_files(results, experiment, each) for each in experiment.environments}
+    measured = [name for name in specs if raw[name]]
     if not measured:
         raise ConfigError(f"{results}: there are no raw files in {', '.join(specs)}; was anything measured?")
+    _name_others(results, {file for name in measured for files in raw[name].values() for file in files})
     for name in measured:
-        _reanalyse_environment(results / name, specs[name], experiment)
+        _reanalyse_environment(results / name, specs[name], raw[name], experiment)
     tables = [results / name / "measurements.csv" for name in measured]
     statistics = [results / name / "statistics.csv" for name in measured]
     compare_systems.compare(experiment, tables, results / "comparisons.csv")
@@ -59,13 +66,39 @@ def reanalyse(results: Path) -> None:
     log.info("%s: done", results / "report.html")
 
 
-def _reanalyse_environment(folder: Path, spec: object, experiment: description.Description) -> None:
+def _raw_files(
+    results: Path, experiment: description.Description, environment: figures.Environment
+) -> dict[str, list[Path]]:
+    """Planned raw files that are there, of the systems that have any."""
+    found = {
+        system: [
+            results / file
+            for boot in range(1, experiment.boots + 1)
+            for file in experiment.raw_files(environment, system, boot)
+            if (results / file).is_file()
+        ]
+        for system in environment.hypervisors
+    }
+    return {system: files for system, files in found.items() if files}
+
+
+def _name_others(results: Path, planned: set[Path]) -> None:
+    others = sorted(set(results.glob("*/raw/*/boot*/*.json")) - planned)
+    if others:
+        log.warning(
+            "left out %s that experiment.json does not plan, such as %s",
+            counted(len(others), "raw file"),
+            ", ".join(str(path.relative_to(results)) for path in others[:EXAMPLES]),
+        )
+
+
+def _reanalyse_environment(
+    folder: Path, spec: object, raw: Mapping[str, list[Path]], experiment: description.Description
+) -> None:
     tables = []
-    for system in experiment.systems:
-        raw = sorted((folder / "raw" / system).glob("boot*/*.json"))
-        if raw:
-            tables.append(folder / f"measurements/{system}.csv")
-            parse_repetitions.parse(raw, tables[-1])
+    for system, files in raw.items():
+        tables.append(folder / f"measurements/{system}.csv")
+        parse_repetitions.parse(files, tables[-1])
     measurements = folder / "measurements.csv"
     collect_measurements.collect(tables, measurements)
     text = json.dumps(spec)

@@ -112,6 +112,49 @@ def test_an_environment_without_raw_files_is_left_out(study: Path, tmp_path: Pat
     assert "was planned, but" in (folder / "report.html").read_text()
 
 
+def test_leftovers_of_an_older_configuration_are_left_out_and_named(tmp_path: Path) -> None:
+    """More repetitions, sessions, workloads and systems were measured than are planned now."""
+    old, clean = (unpacked(tmp_path / name / "study") for name in ("old", "clean"))
+    for session in list(old.glob("env*/raw/*/boot1")):
+        for raw in list(session.iterdir()):
+            another = json.loads(raw.read_text()) | {"workload": "upload"}
+            (session / raw.name.replace("tcp", "upload")).write_text(json.dumps(another))
+            second = json.loads(raw.read_text()) | {"boot": 2}
+            path = session.with_name("boot2") / raw.name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(second))
+    for raw in clean.glob("env*/raw/*/boot1/*"):
+        if int(raw.stem.removeprefix("tcp-")) > 5:
+            raw.unlink()
+    shutil.rmtree(clean / "env2/raw/kvm")
+    for folder in (old, clean):
+        environments = json.loads((folder / "experiment.json").read_text())["environments"]
+        environments[1]["systems"] = [each for each in environments[1]["systems"] if each["system"] != "kvm"]
+        change_description(folder, repetitions=5, environments=environments)
+    said = reanalysed(old)
+    assert said.returncode == 0, said.stderr
+    assert reanalysed(clean).returncode == 0
+    made, expected = contents(old), contents(clean)
+    assert {name: made[name] for name in expected} == expected
+    left_out = set(made) - set(expected)
+    assert {Path(name).parts[1] for name in left_out} == {"raw"}
+    assert (
+        f"left out {len(left_out)} raw files that experiment.json does not plan, such as env" in said.stderr
+    )
+
+
+def test_what_only_leftovers_are_there_of_was_not_measured(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "study")
+    for raw in (folder / "env2/raw").glob("*/boot1/*.json"):
+        raw.rename(raw.with_name(raw.name.replace("tcp", "upload")))
+    for raw in (folder / "env1/raw/kvm/boot1").glob("*.json"):
+        raw.rename(raw.with_name(raw.name.replace("tcp", "upload")))
+    said = reanalysed(folder)
+    assert said.returncode == 0, said.stderr
+    assert not (folder / "env2/statistics.csv").exists()
+    assert "KVM was planned, but" in (folder / "report.html").read_text()
+
+
 def test_one_session_of_ten_is_not_taken_for_ten_values(study: Path, tmp_path: Path) -> None:
     folder = unpacked(tmp_path / "study")
     shutil.rmtree(folder / "env2")

@@ -64,6 +64,14 @@ class Description:
         """Links by environment."""
         return {environment.id: environment.link for environment in self.environments}
 
+    def raw_files(self, environment: figures.Environment, system: str, boot: int) -> list[str]:
+        """Planned files of a session, from the folder of results; what else is there is of another plan."""
+        return [
+            f"{environment.id}/raw/{system}/boot{boot}/{workload}-{repetition}.json"
+            for workload in environment.workloads
+            for repetition in range(1, self.repetitions + 1)
+        ]
+
 
 def as_text(content: Mapping[str, Any]) -> str:
     """Text of the file, the same for the same content."""

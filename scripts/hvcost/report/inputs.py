@@ -116,7 +116,7 @@ def _place(environment: Environment, experiment: Description, results: Path) -> 
             environment.id,
             system,
             boot,
-            _record(folder / "raw" / system / f"boot{boot}", environment.workloads),
+            _record(results, experiment.raw_files(environment, system, boot)),
         )
         for system in environment.hypervisors
         for boot in range(1, experiment.boots + 1)
@@ -143,11 +143,15 @@ def _table(kind: type[T], results: Path, path: str, id: str) -> Table[T]:
     return Table(id, path, placed, tuple(header), tuple(map(tuple, fields)))
 
 
-def _record(session: Path, workloads: Sequence[str]) -> Record | None:
+def _record(results: Path, files: Sequence[str]) -> Record | None:
     """One record of a session: the first of its last workload knows the commands of all workloads."""
-    first = [session / f"{workload}-1.json" for workload in reversed(workloads)]
-    files = [*filter(Path.is_file, first), *sorted(session.glob("*.json"))]
-    return record.read(files[0]) if files else None
+    found = [results / file for file in files if (results / file).is_file()]
+    of_last = [path for path in found if _workload(path) == _workload(found[-1])]
+    return record.read(of_last[0]) if found else None
+
+
+def _workload(raw: Path) -> str:
+    return raw.stem.rpartition("-")[0]
 
 
 def _host(path: Path) -> Host:
