@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,12 +23,14 @@ from hvcost.statistics.cells import cells
 from hvcost.statistics.claims import verdicts
 from hvcost.statistics.comparisons import Question, comparisons
 from hvcost.statistics.diagnostics import diagnose
-from hvcost.statistics.differences import difference, holm
+from hvcost.statistics.differences import SIGNIFICANCE, difference, holm
 from hvcost.statistics.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
+from hvcost.statistics.ratios import ratio
 from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.statistics.samples import Run, Sample, Session, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 SYSTEMS = ("bare-metal", "xen", "virtualbox", "kvm", "qemu")
 GIGABIT = {"rate_mbit": 1000, "mtu": 1500}
@@ -258,6 +261,28 @@ def test_equivalence_is_an_interval_within_the_margin() -> None:
         assert (found.equivalence_p(0.05) < 0.05) == inside
 
 
+uneven_lists = st.lists(st.sampled_from([90.0, 95.0, 99.0, 100.0, 101.0]), min_size=MIN_VALUES, max_size=12)
+
+
+@given(uneven_lists, uneven_lists, st.floats(0.9, 1.1))
+@settings(max_examples=60, deadline=None)
+def test_different_is_an_interval_without_one(one: list[float], other: list[float], factor: float) -> None:
+    found = bootstrap(np.array(one) * factor, other, 0.1)
+    interval = found.interval()
+    assert (found.difference_p() < SIGNIFICANCE) == (not interval.low <= 1 <= interval.high)
+
+
+def test_an_interval_is_never_narrower_than_student_s() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        a, b = random.normal(100, 5, 6), random.normal(100, 2, 10)
+        found = bootstrap(a, b)
+        welch = stats.ttest_ind(a / a.mean(), b / b.mean(), equal_var=False)
+        reach = stats.t.ppf(0.975, welch.df) * found.standard_error
+        assert found.interval().low <= found.ratio * np.exp(-reach) * 1.0001
+        assert found.interval().high >= found.ratio * np.exp(reach) * 0.9999
+
+
 def test_equal_readings_are_known_to_the_last_digit_only() -> None:
     found = bootstrap([94.1] * 10, [94.1] * 10, resolution=0.1)
     interval = found.interval()
@@ -267,10 +292,55 @@ def test_equal_readings_are_known_to_the_last_digit_only() -> None:
     assert found.equivalence_p(0.0001) > 0.05
 
 
+@pytest.mark.parametrize("resolution_bps", [0.0, 1e5])
+def test_values_without_spread_are_known_to_their_last_digit_if_it_is_known(resolution_bps: float) -> None:
+    steady = [
+        sample([mbit] * 10, system=system, hypervisor=system, resolution_bps=resolution_bps)
+        for system, mbit in (("bare-metal", 94.1), ("xen", 94.0))
+    ]
+    (row,) = comparisons(steady, QUESTION)
+    assert row.ratio == pytest.approx(94.1 / 94.0)
+    if resolution_bps:
+        assert row.ratio_low is not None and row.ratio_high is not None
+        assert row.ratio_low < 94.1 / 94.0 < row.ratio_high
+    else:
+        assert (row.ratio_low, row.ratio_high, row.difference_p, row.equivalence_p) == (None,) * 4
+        assert row.verdict == rows.INCONCLUSIVE
+        assert row.note == (
+            "bare-metal in env1 and xen in env1: "
+            "values without any spread, of which the last digit is not known"
+        )
+
+
+def test_beside_values_without_spread_the_others_make_the_interval() -> None:
+    steady, other = (
+        sample([94.1] * 10, resolution_bps=0.0),
+        sample(around(80, spread=0.02), resolution_bps=0.0),
+    )
+    for a, b in ((steady, other), (other, steady)):
+        found = ratio(a, b, 2010)
+        assert found.value and found.interval
+        assert 0.9 < found.interval.low / found.value < 1 < found.interval.high / found.value < 1.1
+
+
+@pytest.mark.parametrize(
+    "values",
+    # Many resamples are of one value only: their standard error is zero.
+    [[100.0] * 5 + [110.0], [100.0] * 9 + [50.0], [90.0] + [100.0] * 8 + [110.0]],
+)
+def test_resamples_without_spread_make_no_number_that_is_none(values: list[float]) -> None:
+    found = bootstrap(values, [95.0] * 6, resolution=0.0)
+    assert not np.isnan(found.t).any()
+    interval = found.interval()
+    assert interval.low <= found.ratio <= interval.high
+    assert 0 < found.equivalence_p(0.5) <= 1
+    assert found.equivalence_p(0.0001) > 0.05
+
+
 def test_an_interval_without_a_bound_is_none_and_said() -> None:
     uneven = sample([0.001] * 9 + [1e6], system="xen", hypervisor="xen", resolution_bps=1.0)
     (row,) = comparisons([uneven, sample(around(100))], QUESTION)
-    assert row.ratio and row.p is not None
+    assert row.ratio and row.difference_p is not None
     assert (row.ratio_low, row.ratio_high) == (None, None)
     assert "values too uneven for an interval" in row.note
 
@@ -287,24 +357,46 @@ def test_large_samples_need_no_large_memory(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @given(
-    st.lists(st.integers(1, 9), min_size=1, max_size=9), st.lists(st.integers(1, 9), min_size=1, max_size=9)
+    st.lists(st.integers(1, 9), min_size=2, max_size=9), st.lists(st.integers(1, 9), min_size=2, max_size=9)
 )
+@settings(max_examples=30, deadline=None)
 def test_cliffs_delta_counts_pairs(one: list[int], other: list[int]) -> None:
     pairs = list(itertools.product(one, other))
     counted = (sum(a > b for a, b in pairs) - sum(a < b for a, b in pairs)) / len(pairs)
-    found = difference(np.array(one, dtype=float), np.array(other, dtype=float))
+    found = difference(np.array(one, dtype=float), np.array(other, dtype=float), "seed")
     assert found.cliffs_delta == pytest.approx(counted)
     assert 0 <= found.p <= 1
 
 
 def test_ten_values_above_ten_others_are_as_rare_as_can_be() -> None:
-    found = difference(np.arange(10.0, 20), np.arange(10.0))
+    found = difference(np.arange(10.0, 20), np.arange(10.0), "seed")
     assert found.p == pytest.approx(2 / 184756)
     assert found.cliffs_delta == 1
 
 
 def test_nothing_differs_where_all_is_the_same() -> None:
-    assert difference(np.ones(10), np.ones(10)).p == 1
+    assert difference(np.ones(10), np.ones(10), "seed").p == 1
+
+
+@pytest.mark.parametrize("n", [6, 7, 10])
+def test_ties_make_no_p_smaller_than_permutations_can(n: int) -> None:
+    tied = difference(np.array([1.0] * n), np.array([2.0] * n), "seed")
+    assert tied.p >= 2 / math.comb(2 * n, n)
+    assert tied.p < 0.005
+
+
+def test_p_of_ties_is_the_share_of_permutations() -> None:
+    a, b = np.array([1.0, 1, 2, 2, 3, 3]), np.array([2.0, 3, 3, 4, 4, 5])
+    pooled = np.concatenate((a, b))
+    ranks = stats.rankdata(pooled)
+    sums = np.array([ranks[list(chosen)].sum() for chosen in itertools.combinations(range(12), 6)])
+    tails = min(np.mean(sums <= ranks[:6].sum()), np.mean(sums >= ranks[:6].sum()))
+    assert difference(a, b, "seed").p == pytest.approx(2 * tails)
+
+
+def test_large_samples_with_ties_are_tested_too() -> None:
+    a = np.round(np.random.default_rng(1).normal(100, 1, 400))
+    assert difference(a, a + 1, "seed").p < 1e-10
 
 
 def test_holm_of_his_own_example() -> None:
@@ -443,7 +535,7 @@ def test_verdict_of_a_pair(a: list[float], b: list[float], verdict: str) -> None
     (row,) = compared(("env1", "xen", a), ("env1", "kvm", b))
     assert row.verdict == verdict
     if verdict == rows.TOO_FEW:
-        assert row.p is None and "an interval needs 6" in row.note
+        assert row.difference_p is None and "an interval needs 6" in row.note
 
 
 def test_two_systems_at_the_limit_are_never_called_equal() -> None:
@@ -491,9 +583,18 @@ def test_pairs_are_within_environments_and_then_between_them() -> None:
 
 def test_p_values_are_corrected_within_their_family() -> None:
     pairs = compared(*(("env1", system, around(100 + n, spread=0.004)) for n, system in enumerate(SYSTEMS)))
-    p_values = [row.p for row in pairs if row.p is not None]
+    p_values = [row.difference_p for row in pairs if row.difference_p is not None]
     assert len(p_values) == 10
-    assert [row.p_holm for row in pairs] == pytest.approx(holm(p_values))
+    assert [row.difference_p_holm for row in pairs] == pytest.approx(holm(p_values))
+
+
+def test_ranks_that_differ_are_no_means_that_do() -> None:
+    # One slow run in ten: nine of ten exceed all of the others, and the means are the same.
+    uneven, steady = [103.0] * 9 + [73.0], around(100, spread=0.0002)
+    (row,) = compared(("env1", "xen", uneven), ("env1", "kvm", steady))
+    assert row.mann_whitney_p is not None and row.mann_whitney_p < 0.01
+    assert row.ratio == pytest.approx(1)
+    assert row.verdict == rows.INCONCLUSIVE
 
 
 def test_one_system_under_two_names_is_recognised() -> None:

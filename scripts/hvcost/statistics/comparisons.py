@@ -13,6 +13,7 @@ from typing import Any
 
 from hvcost.statistics.cells import Links, at_limit
 from hvcost.statistics.differences import SIGNIFICANCE, difference, holm
+from hvcost.statistics.intervals import MIN_VALUES
 from hvcost.statistics.ratios import ratio
 from hvcost.statistics.rows import (
     DIFFERENT,
@@ -66,7 +67,9 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     """Comparison of two cells, not yet corrected for the others and without its verdict."""
     is_within = a.environment == b.environment
     found = ratio(a, b, question.seed)
-    test = difference(a.values_bps, b.values_bps) if found.bootstrap else None
+    ranks = None
+    if found.bootstrap:
+        ranks = difference(a.values_bps, b.values_bps, f"{a.seed(question.seed)} {b.seed(question.seed)}")
     return PairComparison(
         family=f"within {a.environment}, {a.workload}" if is_within else f"{BETWEEN}, {a.workload}",
         workload=a.workload,
@@ -80,13 +83,14 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         ratio=found.value,
         ratio_low=found.interval.low if found.interval else None,
         ratio_high=found.interval.high if found.interval else None,
-        cliffs_delta=test.cliffs_delta if test else None,
-        mann_whitney_u=test.u if test else None,
-        p=test.p if test else None,
-        p_holm=None,
+        difference_p=found.bootstrap.difference_p() if found.bootstrap else None,
+        difference_p_holm=None,
         margin=question.margin,
         equivalence_p=found.bootstrap.equivalence_p(question.margin) if found.bootstrap else None,
         equivalence_p_holm=None,
+        mann_whitney_u=ranks.u if ranks else None,
+        mann_whitney_p=ranks.p if ranks else None,
+        cliffs_delta=ranks.cliffs_delta if ranks else None,
         at_limit_a=at_limit(a, question.links),
         at_limit_b=at_limit(b, question.links),
         verdict="",
@@ -96,20 +100,21 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
 
 def _corrected(rows: Sequence[PairComparison]) -> list[PairComparison]:
     """Rows of one family with their p-values corrected together; rows without any stay as they are."""
-    tested = [row for row in rows if row.p is not None]
-    p_values = holm([row.p for row in tested if row.p is not None])
+    tested = [row for row in rows if row.difference_p is not None]
+    p_values = holm([row.difference_p for row in tested if row.difference_p is not None])
     equivalence_p_values = holm([row.equivalence_p for row in tested if row.equivalence_p is not None])
     corrected = {
-        row: replace(row, p_holm=p, equivalence_p_holm=equivalence_p)
+        row: replace(row, difference_p_holm=p, equivalence_p_holm=equivalence_p)
         for row, p, equivalence_p in zip(tested, p_values, equivalence_p_values, strict=True)
     }
     return [corrected.get(row, row) for row in rows]
 
 
 def _judged(row: PairComparison) -> PairComparison:
-    if row.p_holm is None or row.equivalence_p_holm is None:
-        return replace(row, verdict=TOO_FEW)
-    differs = row.p_holm < SIGNIFICANCE
+    if row.difference_p_holm is None or row.equivalence_p_holm is None:
+        has_few = min(row.values_a, row.values_b) < MIN_VALUES
+        return replace(row, verdict=TOO_FEW if has_few else INCONCLUSIVE)
+    differs = row.difference_p_holm < SIGNIFICANCE
     is_equivalent = row.equivalence_p_holm < SIGNIFICANCE
     if row.at_limit_a and row.at_limit_b:
         return replace(row, verdict=NOT_BY_THIS_LINK, note="the link set both values")

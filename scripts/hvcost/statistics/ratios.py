@@ -25,12 +25,12 @@ def ratio(a: Sample, b: Sample, seed: int) -> Ratio:
         return Ratio(None, None, None, shortage(a, b) or f"{_name(b)}: a mean of 0 has no ratio to it")
     value = float(a.values_bps.mean() / b.values_bps.mean())
     bootstrap = ratio_bootstrap(
-        a.values_bps, b.values_bps, a.resolution_bps, b.resolution_bps, _seed(seed, a), _seed(seed, b)
+        a.values_bps, b.values_bps, a.resolution_bps, b.resolution_bps, a.seed(seed), b.seed(seed)
     )
     if bootstrap is None:
-        return Ratio(value, None, None, shortage(a, b) or f"{_name(a)} or {_name(b)}: a value is 0")
+        return Ratio(value, None, None, shortage(a, b) or _flaw(a, b))
     interval = bootstrap.interval()
-    if not math.isfinite(interval.high):
+    if not (interval.low > 0 and math.isfinite(interval.high)):
         return Ratio(value, None, bootstrap, f"{_name(a)} or {_name(b)}: values too uneven for an interval")
     return Ratio(value, interval, bootstrap, "")
 
@@ -45,8 +45,11 @@ def shortage(*samples: Sample) -> str:
     return f"{_name(fewest)}: {count} {noun} with a value, an interval needs {MIN_VALUES}"
 
 
-def _seed(seed: int, sample: Sample) -> str:
-    return f"{seed} {sample.environment} {sample.system} {sample.workload}"
+def _flaw(a: Sample, b: Sample) -> str:
+    """Why enough values have no interval."""
+    if min(a.values_bps.min(), b.values_bps.min()) <= 0:
+        return f"{_name(a)} or {_name(b)}: a value is 0"
+    return f"{_name(a)} and {_name(b)}: values without any spread, of which the last digit is not known"
 
 
 def _name(sample: Sample) -> str:

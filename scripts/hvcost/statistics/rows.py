@@ -78,7 +78,9 @@ class PairComparison:
     """Two cells of one workload against each other: a row of comparisons.csv.
 
     `family` says with which other comparisons its p-values were corrected together (Holm). `ratio` is a's
-    mean to b's. `verdict` is one of VERDICTS; `same` marks an A/A pair: one system under two names.
+    mean to b's, and `difference_p` that of its being 1. Mann-Whitney's test and Cliff's delta are of ranks:
+    no verdict depends on them. `verdict` is one of VERDICTS; `same` marks an A/A pair: one system under two
+    names.
     """
 
     family: str
@@ -93,13 +95,14 @@ class PairComparison:
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
-    cliffs_delta: float | None
-    mann_whitney_u: float | None
-    p: float | None
-    p_holm: float | None
+    difference_p: float | None
+    difference_p_holm: float | None
     margin: float
     equivalence_p: float | None
     equivalence_p_holm: float | None
+    mann_whitney_u: float | None
+    mann_whitney_p: float | None
+    cliffs_delta: float | None
     at_limit_a: bool
     at_limit_b: bool
     verdict: str

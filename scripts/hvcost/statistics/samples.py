@@ -58,6 +58,10 @@ class Sample:
     runs: tuple[Run, ...]
     resolution_bps: float
 
+    def seed(self, experiment: int) -> str:
+        """Seed of the random numbers that belong to this cell, from that of the experiment."""
+        return f"{experiment} {self.environment} {self.system} {self.workload}"
+
     @property
     def host_boots(self) -> int | None:
         """How many boots of the host the sessions were in; None if that is not known of all."""
