@@ -280,6 +280,7 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         drift_tau=-0.11,
         drift_p=0.73,
         lag1_autocorrelation=0.08,
+        lag1_p=0.45,
         shapiro_w=0.95,
         shapiro_p=0.67,
         outliers="",

@@ -53,7 +53,7 @@ def bare_metal(**changes: Any) -> Cell:
 def nothing(**changes: Any) -> Cell:
     """A cell of which every repetition failed."""
     of_values = ("mean_bps", "median_bps", "median_low_bps", "median_high_bps", "median_confidence")
-    others = ("ratio", "ratio_low", "ratio_high", "limit_share", "drift_p", "drift_tau")
+    others = ("ratio", "ratio_low", "ratio_high", "limit_share", "drift_p", "drift_tau", "lag1_p")
     empty = dict.fromkeys((*of_values, *others, "lag1_autocorrelation", "shapiro_w", "shapiro_p"))
     return cell(**empty | {"ok": 0, "failed": 10, "values": 0, "note": "kvm: no values"} | changes)
 
@@ -312,12 +312,12 @@ def test_nothing_measured_leaves_nothing_to_be_sure_of() -> None:
         ({}, []),
         ({"drift_p": 0.01, "drift_tau": 0.6}, ["drift upwards"]),
         ({"drift_p": 0.01, "drift_tau": -0.6}, ["drift downwards"]),
-        ({"lag1_autocorrelation": 0.63}, ["dependent"]),
-        ({"lag1_autocorrelation": -0.63}, ["alternating"]),
-        ({"lag1_autocorrelation": 0.63, "values": 9}, []),
+        ({"lag1_autocorrelation": 0.43, "lag1_p": 0.03}, ["dependent"]),
+        ({"lag1_autocorrelation": -0.63, "lag1_p": 0.03}, ["alternating"]),
+        ({"lag1_autocorrelation": 0.63, "lag1_p": 0.06}, []),
         ({"outliers": "1/3 1/7"}, ["outliers: 2"]),
         ({"shapiro_p": 0.049}, ["not normal"]),
-        ({"drift_p": None, "lag1_autocorrelation": None, "shapiro_p": None}, []),
+        ({"drift_p": None, "lag1_p": None, "shapiro_p": None}, []),
     ],
 )
 def test_flags_say_what_the_diagnostics_found(changes: dict[str, Any], words_of_flags: list[str]) -> None:

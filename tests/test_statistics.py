@@ -415,15 +415,40 @@ def test_holm_keeps_the_order_and_never_falls_below(p_values: list[float]) -> No
 
 
 def test_drift_is_seen() -> None:
-    found = diagnose(sample([30, 31, 33, 36, 40, 44, 47, 50, 52, 60]))
+    found = diagnose(sample([30, 31, 33, 36, 40, 44, 47, 50, 52, 60]), 2010)
     assert found.drift_tau == pytest.approx(1)
     assert found.drift_p is not None and found.drift_p < 0.001
     assert found.lag1_autocorrelation is not None and found.lag1_autocorrelation > 0.5
+    assert found.lag1_p is not None and found.lag1_p < 0.001
 
 
 def test_alternation_is_negative_autocorrelation() -> None:
-    lag1 = diagnose(sample([40, 42] * 5)).lag1_autocorrelation
-    assert lag1 == pytest.approx(-0.9)
+    found = diagnose(sample([40, 42] * 5), 2010)
+    assert found.lag1_autocorrelation == pytest.approx(-0.9)
+    # Of 252 orders of five and five, two alternate, and no others are as extreme; both sides count.
+    assert found.lag1_p == pytest.approx(2 * 2 / 252, abs=0.004)
+
+
+def lag1(values: Sequence[float]) -> float:
+    deviations = np.array(values) - np.mean(values)
+    return float(np.sum(deviations[:-1] * deviations[1:]) / np.sum(deviations**2))
+
+
+def test_p_of_autocorrelation_is_the_share_of_orders_that_have_as_much() -> None:
+    values = [40.0, 41.0, 43.0, 44.0, 47.0, 45.0, 46.0]
+    every = np.array([lag1(order) for order in itertools.permutations(values)])
+    seen = lag1(values)
+    tails = min(np.mean(every >= seen - 1e-9), np.mean(every <= seen + 1e-9))
+    found = diagnose(sample(values), 2010)
+    assert found.lag1_autocorrelation == pytest.approx(seen)
+    assert found.lag1_p == pytest.approx(min(1, 2 * tails), abs=0.01)
+
+
+def test_independent_values_are_called_dependent_as_often_as_was_promised() -> None:
+    # Of ten values the autocorrelation is never beyond 1.96/√n in 5 of 100 cases, but its rank is.
+    random = np.random.default_rng(2010)
+    flagged = [diagnose(sample(list(random.normal(100, 3, 10))), 2010).lag1_p or 1 for _ in range(600)]
+    assert np.mean(np.array(flagged) < SIGNIFICANCE) == pytest.approx(0.05, abs=0.03)
 
 
 def test_outlier_is_flagged_by_name_and_kept() -> None:
@@ -436,18 +461,14 @@ def test_outlier_is_flagged_by_name_and_kept() -> None:
 
 
 def test_the_tools_last_digit_makes_no_outlier() -> None:
-    assert not diagnose(sample([94.1] * 9 + [94.2])).outliers
+    assert not diagnose(sample([94.1] * 9 + [94.2]), 2010).outliers
 
 
 @pytest.mark.parametrize("values", [[], [40], [40, 41], [40] * 10])
 def test_what_cannot_be_diagnosed_is_left_open(values: list[float]) -> None:
-    found = diagnose(sample(values))
-    assert (found.drift_p, found.shapiro_p, found.lag1_autocorrelation, found.outliers) == (
-        None,
-        None,
-        None,
-        (),
-    )
+    found = diagnose(sample(values), 2010)
+    assert (found.drift_p, found.shapiro_p, found.lag1_autocorrelation, found.lag1_p) == (None,) * 4
+    assert found.outliers == ()
 
 
 # --- statistics.csv ------------------------------------------------------------------------------

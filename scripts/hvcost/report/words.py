@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from hvcost.figures import BASELINE, UNDER_XEN, Environment
 from hvcost.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
-from hvcost.statistics.diagnostics import lag1_limit
 from hvcost.statistics.differences import SIGNIFICANCE
 from hvcost.statistics.rows import (
     DIFFERENT,
@@ -443,12 +442,12 @@ MEANINGS = {
         "the mean depends on when one looked."
     ),
     DEPENDENT: (
-        "Each value resembles the one before it (lag-1 autocorrelation above 1.96/√n): the values are not "
-        "independent, they say less than their number suggests, and the interval is too narrow."
+        f"Each value resembles the one before it (lag-1 autocorrelation, p < {SIGNIFICANCE}): the values are "
+        "not independent, they say less than their number suggests, and the interval is too narrow."
     ),
     ALTERNATING: (
-        "Each value is unlike the one before it (lag-1 autocorrelation below −1.96/√n): the values are not "
-        "independent, and the interval is wider than it need be."
+        f"Each value is unlike the one before it (lag-1 autocorrelation, p < {SIGNIFICANCE}): the values are "
+        "not independent, and the interval is wider than it need be."
     ),
     OUTLIERS: (
         "Some repetitions lie further from the median than 3.5 robust standard deviations. They are part of "
@@ -475,8 +474,8 @@ def flags(cell: Cell) -> list[Flag]:
     found = []
     if row.drift_p is not None and row.drift_p < SIGNIFICANCE:
         found.append(Flag(DRIFT, " upwards" if (row.drift_tau or 0) > 0 else " downwards"))
-    if row.lag1_autocorrelation is not None and abs(row.lag1_autocorrelation) > lag1_limit(row.values):
-        found.append(Flag(DEPENDENT if row.lag1_autocorrelation > 0 else ALTERNATING))
+    if row.lag1_p is not None and row.lag1_p < SIGNIFICANCE:
+        found.append(Flag(DEPENDENT if (row.lag1_autocorrelation or 0) > 0 else ALTERNATING))
     if row.outliers:
         found.append(Flag(OUTLIERS, f": {len(row.outliers.split())}"))
     if row.shapiro_p is not None and row.shapiro_p < SIGNIFICANCE:
@@ -495,18 +494,13 @@ def chance(cells: Sequence[Cell]) -> str:
     tests = [
         value
         for cell in cells
-        for value in (cell.row.drift_p, cell.row.lag1_autocorrelation, cell.row.shapiro_p)
+        for value in (cell.row.drift_p, cell.row.lag1_p, cell.row.shapiro_p)
         if value is not None
     ]
     return (
         f"{counted(len(tests), 'test')} at a level of {SIGNIFICANCE}: about {len(tests) * SIGNIFICANCE:.1f} "
         "of these flags would be there if nothing at all were wrong."
     )
-
-
-def lag1_bound(cell: Cell) -> str:
-    """The autocorrelation beyond which values are not taken for independent."""
-    return f"±{rounded(lag1_limit(cell.row.values))}"
 
 
 # Pairs and claims

@@ -8,7 +8,7 @@ import numpy as np
 
 from hvcost.figures import BASELINE
 from hvcost.link import is_at_limit, tcp_limit_bps
-from hvcost.statistics.diagnostics import diagnose
+from hvcost.statistics.diagnostics import Diagnostics, diagnose
 from hvcost.statistics.intervals import Values, median_interval
 from hvcost.statistics.ratios import Ratio, ratio, shortage
 from hvcost.statistics.rows import CellStatistics
@@ -24,7 +24,8 @@ def cells(samples: Sequence[Sample], links: Links, seed: int) -> list[CellStatis
         (sample.environment, sample.workload): sample for sample in samples if sample.hypervisor == BASELINE
     }
     return [
-        _cell(sample, _to_baseline(sample, baselines, seed), limit_bps(sample, links)) for sample in samples
+        _cell(sample, _to_baseline(sample, baselines, seed), limit_bps(sample, links), diagnose(sample, seed))
+        for sample in samples
     ]
 
 
@@ -50,14 +51,13 @@ def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], se
     return ratio(sample, baseline, seed)
 
 
-def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float) -> CellStatistics:
+def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float, found: Diagnostics) -> CellStatistics:
     values = sample.values_bps
     n = len(values)
     mean = float(values.mean()) if n else None
     middle = float(np.median(values)) if n else None
     deviation = float(values.std(ddof=1)) if n > 1 else None
     around_middle = median_interval(values)
-    found = diagnose(sample)
     kept = [run.throughput_bps for run in sample.runs if run not in found.outliers]
     return CellStatistics(
         environment=sample.environment,
@@ -93,6 +93,7 @@ def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float) -> CellStatistic
         drift_tau=found.drift_tau,
         drift_p=found.drift_p,
         lag1_autocorrelation=found.lag1_autocorrelation,
+        lag1_p=found.lag1_p,
         shapiro_w=found.shapiro_w,
         shapiro_p=found.shapiro_p,
         outliers=" ".join(f"{run.session.boot}/{run.repetition}" for run in found.outliers),

@@ -66,6 +66,7 @@ class CellStatistics:
     drift_tau: float | None
     drift_p: float | None
     lag1_autocorrelation: float | None
+    lag1_p: float | None
     shapiro_w: float | None
     shapiro_p: float | None
     outliers: str
