@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def cells(samples: Sequence[Sample], links: Links, seed: int) -> list[CellStatis
         (sample.environment, sample.workload): sample for sample in samples if sample.hypervisor == BASELINE
     }
     return [
-        _cell(sample, _to_baseline(sample, baselines, seed), limit_bps(sample, links), diagnose(sample, seed))
+        _cell(sample, _to_baseline(sample, baselines, seed), links, diagnose(sample, seed))
         for sample in samples
     ]
 
@@ -35,10 +36,25 @@ def limit_bps(sample: Sample, links: Links) -> float:
     return tcp_limit_bps(link["rate_mbit"], link["mtu"])
 
 
-def at_limit(sample: Sample, links: Links) -> bool:
-    """Whether the link may have set the sample's values: their median is near the most that it carries."""
-    values = sample.values_bps
-    return len(values) > 0 and is_at_limit(float(np.median(values)), limit_bps(sample, links))
+@dataclass(frozen=True)
+class Held:
+    """How far the link held a cell back.
+
+    `runs` are at the limit, and might have been faster on another link. If there is none, the values are what
+    they would have been on an endless one. `median`: that of the values is at the limit, so the link set it.
+    """
+
+    runs: int
+    median: bool
+
+
+def held(sample: Sample, links: Links) -> Held:
+    """How far the link held a sample back."""
+    values, limit = sample.values_bps, limit_bps(sample, links)
+    return Held(
+        runs=sum(is_at_limit(run.throughput_bps, limit) for run in sample.runs),
+        median=len(values) > 0 and is_at_limit(float(np.median(values)), limit),
+    )
 
 
 def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], seed: int) -> Ratio:
@@ -51,9 +67,10 @@ def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], se
     return ratio(sample, baseline, seed)
 
 
-def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float, found: Diagnostics) -> CellStatistics:
+def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) -> CellStatistics:
     values = sample.values_bps
     n = len(values)
+    limit, by_link = limit_bps(sample, links), held(sample, links)
     mean = float(values.mean()) if n else None
     middle = float(np.median(values)) if n else None
     deviation = float(values.std(ddof=1)) if n > 1 else None
@@ -87,9 +104,10 @@ def _cell(sample: Sample, to_baseline: Ratio, limit_bps: float, found: Diagnosti
         ratio=to_baseline.value,
         ratio_low=to_baseline.interval.low if to_baseline.interval else None,
         ratio_high=to_baseline.interval.high if to_baseline.interval else None,
-        limit_bps=limit_bps,
-        limit_share=middle / limit_bps if middle is not None else None,
-        at_limit=middle is not None and is_at_limit(middle, limit_bps),
+        limit_bps=limit,
+        limit_share=middle / limit if middle is not None else None,
+        runs_at_limit=by_link.runs,
+        at_limit=by_link.median,
         drift_tau=found.drift_tau,
         drift_p=found.drift_p,
         lag1_autocorrelation=found.lag1_autocorrelation,

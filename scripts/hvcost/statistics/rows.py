@@ -30,7 +30,8 @@ class CellStatistics:
     its boots of the host, since repetitions of one boot are no independent witnesses of other boots.
     `host_boots` and `guest_boots`: how many there were, None where that is not known or there is no guest.
     Throughputs in bit/s; `ratio` is the mean's to that of bare metal; `limit_bps` is the most that TCP
-    carries over the link. `at_limit`: the value is the link's, so the ratio is a bound at best.
+    carries over the link. `runs_at_limit`: so many might have been faster on another link; if there are any,
+    the ratio is a bound at best. `at_limit`: so is the median, hence the value is the link's.
     """
 
     environment: str
@@ -62,6 +63,7 @@ class CellStatistics:
     ratio_high: float | None
     limit_bps: float
     limit_share: float | None
+    runs_at_limit: int
     at_limit: bool
     drift_tau: float | None
     drift_p: float | None
@@ -72,6 +74,13 @@ class CellStatistics:
     outliers: str
     mean_without_outliers_bps: float | None
     note: str
+
+    @property
+    def limit_said(self) -> str:
+        """How far the link held the cell back, in words; empty if it did not."""
+        if self.at_limit:
+            return "at the limit"
+        return f"{self.runs_at_limit} of {self.ok} runs at the limit" if self.runs_at_limit else ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,8 @@ class PairComparison:
     mann_whitney_u: float | None
     mann_whitney_p: float | None
     cliffs_delta: float | None
+    runs_at_limit_a: int
+    runs_at_limit_b: int
     at_limit_a: bool
     at_limit_b: bool
     verdict: str
