@@ -276,6 +276,7 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         ratio_high=0.209,
         limit_bps=941.482e6,
         limit_share=0.1965,
+        runs_at_limit=0,
         at_limit=False,
         drift_tau=-0.11,
         drift_p=0.73,

@@ -568,16 +568,23 @@ CELLS: dict[str, list[CellStatistics]] = {
     "ten systems with long names": [
         bare_metal(),
         *(cell(system=name, ratio=0.004 * 2**place) for place, name in enumerate(LONG)),
-        *(cell(system=name, environment="env2", median_bps=94e6, at_limit=True) for name in LONG),
+        *(
+            cell(system=name, environment="env2", median_bps=94e6, runs_at_limit=10, at_limit=True)
+            for name in LONG
+        ),
     ],
     "nothing": [],
     "all failed": [bare_metal(**NOTHING), cell(**NOTHING), cell(environment="env2", **NOTHING)],
     "no interval": [bare_metal(**NO_INTERVAL), cell(**NO_INTERVAL)],
     "no baseline": [cell(ratio=None, ratio_low=None, ratio_high=None, note="bare metal was not measured")],
-    "bare metal at the limit": [bare_metal(at_limit=True), cell()],
-    "bare metal at the limit, no interval": [bare_metal(at_limit=True), cell(**NO_INTERVAL)],
-    "system at the limit": [bare_metal(), cell(at_limit=True)],
-    "both at the limit": [bare_metal(at_limit=True), cell(at_limit=True)],
+    "bare metal at the limit": [bare_metal(runs_at_limit=10, at_limit=True), cell()],
+    "bare metal at the limit, no interval": [
+        bare_metal(runs_at_limit=10, at_limit=True),
+        cell(**NO_INTERVAL),
+    ],
+    "system at the limit": [bare_metal(), cell(runs_at_limit=10, at_limit=True)],
+    "both at the limit": [bare_metal(runs_at_limit=10, at_limit=True), cell(runs_at_limit=10, at_limit=True)],
+    "some runs at the limit": [bare_metal(runs_at_limit=3), cell(runs_at_limit=2), cell(system="xen")],
     "bare metal twice": [
         bare_metal(),
         cell(system="bare-metal-again", hypervisor="bare-metal", ratio=1.0, ratio_low=0.99, ratio_high=1.01),
@@ -714,6 +721,7 @@ def test_environments_stand_side_by_side_on_one_axis() -> None:
             median_low_bps=93.9e6,
             median_high_bps=94.1e6,
             median_confidence=0.993,
+            runs_at_limit=10,
             at_limit=True,
         ),
         cell(),

@@ -90,9 +90,15 @@ def test_bare_metal_is_what_the_others_are_compared_with() -> None:
 
 def test_what_the_link_set_on_both_sides_is_no_cost() -> None:
     held = cell(
-        at_limit=True, median_bps=93.9e6, limit_bps=94.1e6, ratio=0.999, ratio_low=0.99, ratio_high=1.0
+        runs_at_limit=10,
+        at_limit=True,
+        median_bps=93.9e6,
+        limit_bps=94.1e6,
+        ratio=0.999,
+        ratio_low=0.99,
+        ratio_high=1.0,
     )
-    sentence = said(held, bare_metal(at_limit=True, median_bps=94e6))
+    sentence = said(held, bare_metal(runs_at_limit=10, at_limit=True, median_bps=94e6))
     assert sentence == (
         "KVM: this link cannot show its cost. Its median is 93.9 Mbit/s, that of bare metal 94.0, "
         "and the link carries no more than 94.1."
@@ -101,7 +107,20 @@ def test_what_the_link_set_on_both_sides_is_no_cost() -> None:
 
 def test_against_a_bare_metal_that_the_link_held_back_a_cost_is_a_lower_bound() -> None:
     row = cell(ratio=0.92, ratio_low=0.91, ratio_high=0.93)
-    assert said(row, bare_metal(at_limit=True)).startswith("KVM costs 8 % or more: it delivers 92 % [91, 93]")
+    assert said(row, bare_metal(runs_at_limit=10, at_limit=True)).startswith(
+        "KVM costs 8 % or more: it delivers 92 % [91, 93]"
+    )
+
+
+def test_some_runs_at_the_limit_make_a_bound_and_are_counted() -> None:
+    some, share = {"runs_at_limit": 3}, {"ratio": 0.92, "ratio_low": 0.91, "ratio_high": 0.93}
+    assert said(cell(**share), bare_metal(**some)).startswith("KVM costs 8 % or more: it delivers")
+    assert said(cell(**share, **some), bare_metal()).startswith("KVM costs 8 % or less: it delivers")
+    faster = {"ratio": 1.04, "ratio_low": 1.02, "ratio_high": 1.06}
+    assert said(cell(**faster), bare_metal(**some)).startswith("KVM shows no cost over this link: it")
+    assert said(cell(**share, **some), bare_metal(runs_at_limit=2)).endswith(
+        "carries no more than 941: 3 of 10 of its runs came near that, and 2 of 10 of bare metal’s."
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +211,7 @@ def test_the_ends_of_an_interval_are_told_apart() -> None:
 
 
 def test_the_link_is_named_where_bare_metal_reached_it() -> None:
-    cells = [bare_metal(at_limit=True, median_bps=94e6, limit_share=0.999), cell()]
+    cells = [bare_metal(runs_at_limit=10, at_limit=True, median_bps=94e6, limit_share=0.999), cell()]
     assert words.plain(words.limit(environment(rate_mbit=100), cells)) == (
         "The link of env1 runs at 100 Mbit/s and carries at most 94.1 Mbit/s of TCP: of the 1538 bytes that "
         "a full packet takes of it, 1448 are data. Bare metal reached a median of 94.0, so hypervisors that "
@@ -208,10 +227,18 @@ def test_the_link_is_named_where_bare_metal_reached_it() -> None:
             "Bare metal reached a median of 567, 60 % of that: the machines set",
         ),
         (
-            [bare_metal(limit_share=2.02, at_limit=True), cell()],
+            [bare_metal(limit_share=2.02, runs_at_limit=10, at_limit=True), cell()],
             "Warning: Bare metal reached 202 % of that, which cannot be. This link’s rate is not what the",
         ),
-        ([cell(at_limit=True), cell(system="xen")], "KVM came near it: there, this link cannot tell systems"),
+        (
+            [cell(runs_at_limit=10, at_limit=True), cell(system="xen")],
+            "KVM came near it: there, this link cannot tell systems",
+        ),
+        (
+            [bare_metal(runs_at_limit=3), cell()],
+            "median of 567, but 3 of 10 runs came near all of it: the link",
+        ),
+        ([bare_metal(), cell(runs_at_limit=3)], "not the link. KVM came near it all the same."),
         ([cell()], "No system came near it."),
         ([], "No system came near it."),
     ],
@@ -358,6 +385,8 @@ def pair(**changes: Any) -> Pair:
         mann_whitney_u=55.0,
         mann_whitney_p=0.7,
         cliffs_delta=0.1,
+        runs_at_limit_a=0,
+        runs_at_limit_b=0,
         at_limit_a=False,
         at_limit_b=False,
         verdict=EQUIVALENT,

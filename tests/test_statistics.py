@@ -581,6 +581,37 @@ def test_near_what_the_link_held_back_is_not_distinguishable() -> None:
     assert row.verdict == rows.NOT_BY_THIS_LINK
 
 
+def test_one_run_at_the_limit_may_have_been_faster_elsewhere() -> None:
+    # The median is far from the limit, the fastest run is not.
+    mixed = [*around(85, 9, spread=0.0001), 93.9]
+    (row,) = compared(("env2", "bare-metal", mixed), ("env2", "xen", around(86, spread=0.0001)))
+    assert (row.runs_at_limit_a, row.runs_at_limit_b, row.at_limit_a) == (1, 0, False)
+    assert (row.verdict, row.note) == (
+        rows.NOT_BY_THIS_LINK,
+        "the link may have held bare-metal back in 1 run",
+    )
+    (row,) = compared(("env2", "qemu", around(18)), ("env2", "bare-metal", mixed))
+    assert row.verdict == rows.DIFFERENT
+    assert row.note == "the link may have held bare-metal back in 1 run: they differ by this or more"
+    (row,) = compared(("env2", "bare-metal", mixed), ("env2", "xen", mixed))
+    assert (row.verdict, row.note) == (
+        rows.NOT_BY_THIS_LINK,
+        "the link may have held runs of both back",
+    )
+
+
+def test_runs_are_at_the_limit_and_not_means_of_boots() -> None:
+    # Each boot has a run at the limit, and the means of boots are far from it.
+    records = [
+        raw_record(mbit * 1e6, boot=boot, repetition=repetition, environment="env2")
+        for boot in range(1, 7)
+        for repetition, mbit in ((1, 93.9), (2, 60.0 + boot))
+    ]
+    (row,) = cells(samples_of(records, boots=6), LINKS, 2010)
+    assert row.values == 6
+    assert (row.runs_at_limit, row.at_limit, row.limit_said) == (6, False, "6 of 12 runs at the limit")
+
+
 def test_a_slower_link_does_not_make_a_slower_system() -> None:
     (row,) = compared(
         ("env1", "bare-metal", around(567)), ("env2", "bare-metal", around(94.0, spread=0.0001))
@@ -670,6 +701,22 @@ def test_the_link_does_not_support_a_claim_of_equality() -> None:
     assert (row.bound, row.verdict) == ("low", rows.INCONCLUSIVE)
     (row,) = judged(fast, ("env2", "bare-metal", near_limit), ("env2", "xen", around(40)))
     assert (row.bound, row.verdict) == ("low", rows.REFUTED)
+
+
+def test_one_run_at_the_limit_leaves_a_claim_open() -> None:
+    fast = replace(CLOSE, environments=("env2",))
+    mixed = [*around(85, 9, spread=0.0001), 93.9]
+    steady = around(85, spread=0.0001)
+    (row,) = judged(fast, ("env2", "bare-metal", steady), ("env2", "xen", steady))
+    assert (row.bound, row.verdict) == ("", rows.SUPPORTED)
+    (row,) = judged(fast, ("env2", "bare-metal", steady), ("env2", "xen", mixed))
+    assert (row.bound, row.verdict) == ("high", rows.INCONCLUSIVE)
+    assert row.note == "the link may have held the first back in 1 run: the ratio may be higher"
+    (row,) = judged(fast, ("env2", "bare-metal", mixed), ("env2", "xen", steady))
+    assert (row.bound, row.verdict) == ("low", rows.INCONCLUSIVE)
+    (row,) = judged(fast, ("env2", "bare-metal", mixed), ("env2", "xen", mixed))
+    assert (row.bound, row.verdict) == ("both", rows.INCONCLUSIVE)
+    assert row.note == "the link may have held runs of both back: the ratio may be any"
 
 
 def test_a_claim_is_as_good_as_its_worst_comparison() -> None:

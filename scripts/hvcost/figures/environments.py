@@ -100,7 +100,7 @@ def _row(
         # A logarithmic axis has no place for zero.
         said = "median 0" if cell.ok else f"none of {cell.planned} repetitions succeeded"
         return forest.Row(environment.id, look, instead=said)
-    at_limit = ", at the limit" if cell.at_limit else ""
+    at_limit = f", {cell.limit_said}" if cell.limit_said else ""
     median = style.number_text(cell.median_bps / unit.bps)
     if not cell.median_low_bps or not cell.median_high_bps:
         return forest.Row(

@@ -86,11 +86,11 @@ def _row(cell: CellStatistics, look: style.SystemStyle, baseline: CellStatistics
         return forest.Row(cell.system, look, instead=cell.note or "no ratio")
     row = forest.Row(cell.system, look, cell.ratio)
     if cell is baseline:
-        return replace(row, numbers="1, at the link's limit" if cell.at_limit else "1")
-    held_back = baseline is not None and baseline.at_limit
-    if held_back and cell.at_limit:
+        return replace(row, numbers=", ".join(filter(None, ("1", cell.limit_said))))
+    held_back = baseline is not None and baseline.runs_at_limit > 0
+    if held_back and cell.runs_at_limit:
         return replace(row, look=VAGUE, numbers=NOT_BY_THIS_LINK)
-    side, bound = (-1, "at most ") if held_back else (1, "at least ") if cell.at_limit else (0, "")
+    side, bound = (-1, "at most ") if held_back else (1, "at least ") if cell.runs_at_limit else (0, "")
     if cell.ratio_low is None or cell.ratio_high is None:
         numbers = f"{bound}{_text(cell.ratio, cell.ratio / 10)}, no interval"
         if cell.note:

@@ -216,20 +216,21 @@ def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
         text = "{who} reaches a median of {median} Mbit/s{note}."
         note = "" if row.median_low_bps else note
         return sentence(text, who=who, median=median(cell), note=note)
-    if row.at_limit and bare_metal.row.at_limit:
+    if row.runs_at_limit and bare_metal.row.runs_at_limit:
         return sentence(
             "{who}: this link cannot show its cost. Its median is {median} Mbit/s, that of bare metal "
-            "{reference}, and the link carries no more than {limit}.",
+            "{reference}, and the link carries no more than {limit}{held}.",
             who=who,
             median=_median_alone(cell),
             reference=_median_alone(bare_metal),
             limit=Number(mbit(row.limit_bps), cell.id),
+            held=_held_runs(cell, bare_metal),
         )
     share = Share(row.ratio, row.ratio_low, row.ratio_high)
     reference = Number(mbit(bare_metal.row.mean_bps), bare_metal.id)
     return sentence(
         "{verdict}: it delivers {share} of bare metal’s TCP throughput, {mean} of {reference} Mbit/s{note}.",
-        verdict=_verdict(cell, share, is_bound=bare_metal.row.at_limit),
+        verdict=_verdict(cell, share, is_bound=bare_metal.row.runs_at_limit > 0),
         share=Number(str(share), cell.id),
         mean=mean,
         reference=reference,
@@ -238,17 +239,33 @@ def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
 
 
 def _verdict(cell: Cell, share: Share, is_bound: bool) -> Sentence:
+    """What the share says of the cost; `is_bound`: bare metal might have been faster on another link."""
     who, cost = start(cell.row.system), Number(f"{share.cost} %", cell.id)
+    bound = " or more" if is_bound else " or less" if cell.row.runs_at_limit else ""
     if share.low is None or share.high is None:
-        about = "{who} costs about {cost} or more" if is_bound else "{who} costs about {cost}"
-        text = about if share.ratio < 1 else "{who} shows no cost"
+        text = f"{{who}} costs about {{cost}}{bound}" if share.ratio < 1 else "{who} shows no cost"
     elif share.low > 1:
-        text = "{who} costs nothing here"
+        text = "{who} shows no cost over this link" if is_bound else "{who} costs nothing here"
     elif share.high >= 1:
         text = "{who} shows no cost that could be told from chance"
     else:
-        text = "{who} costs {cost} or more" if is_bound else "{who} costs {cost}"
+        text = f"{{who}} costs {{cost}}{bound}"
     return sentence(text, who=who, cost=cost)
+
+
+def _held_runs(cell: Cell, bare_metal: Cell) -> Sentence:
+    """How many runs the link may have held back, unless it set both medians anyway."""
+    if cell.row.at_limit and bare_metal.row.at_limit:
+        return ()
+    return sentence(
+        ": {own} of its runs came near that, and {reference} of bare metal’s",
+        own=_runs_at_limit(cell),
+        reference=_runs_at_limit(bare_metal),
+    )
+
+
+def _runs_at_limit(cell: Cell) -> Number:
+    return Number(f"{cell.row.runs_at_limit} of {cell.row.ok}", cell.id)
 
 
 def median(cell: Cell) -> Number:
@@ -320,7 +337,9 @@ def _reached(cells: Sequence[Cell]) -> Sentence:
             share=Number(f"{100 * (fastest.row.limit_share or 0.0):.0f} %", fastest.id),
         )
     bare_metal = baseline(cells)
-    near = listed([start(cell.row.system) for cell in cells if cell.row.at_limit])
+    near = listed(
+        [start(cell.row.system) for cell in cells if cell.row.runs_at_limit and cell is not bare_metal]
+    )
     if bare_metal is None or bare_metal.row.limit_share is None:
         text = "{near} came near it: there, this link cannot tell systems apart."
         return sentence(text if near else "No system came near it.", near=near)
@@ -330,6 +349,13 @@ def _reached(cells: Sequence[Cell]) -> Sentence:
             "Bare metal reached a median of {reached}, so hypervisors that come near cannot be told apart by "
             "this link, and every cost there is a lower bound.",
             reached=reached,
+        )
+    if bare_metal.row.runs_at_limit:
+        return sentence(
+            "Bare metal reached a median of {reached}, but {runs} runs came near all of it: the link may "
+            "have held these back, so every cost there is a lower bound.",
+            reached=reached,
+            runs=_runs_at_limit(bare_metal),
         )
     return sentence(
         "Bare metal reached a median of {reached}, {share} of that: the machines set this figure, not the "

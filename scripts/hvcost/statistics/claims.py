@@ -2,8 +2,10 @@
 
 Every claim takes one form, so that the study's and a user's own are data: the ratio of two systems' means,
 or of one system's in two environments, is from `at_least` to `at_most`. It is supported if the whole
-interval lies there, refuted if none of it does. A value that the link set could have been higher on another
-link, so the interval is open on that side: a link can refute a claim, but not feign its truth.
+interval lies there, refuted if none of it does. A run at the limit might have been faster on another link,
+so with a single one the interval is open on that side: a link can refute a claim, but not feign its truth.
+(Without any, the values are what they would have been on an endless link. With some, the mean is too low if
+anything, and the end of the interval that still counts is the one for which that is the safe side.)
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hvcost.description import Claim
-from hvcost.statistics.cells import Links, at_limit
+from hvcost.statistics.cells import Held, Links, held
 from hvcost.statistics.ratios import ratio
 from hvcost.statistics.rows import INCONCLUSIVE, REFUTED, SUPPORTED, ClaimVerdict
 from hvcost.statistics.samples import Sample
@@ -74,7 +76,7 @@ def _compared(
     if measured.interval is None:
         return row
     low, high = measured.interval.low, measured.interval.high
-    bound, note = _opened(at_limit(one, links), at_limit(other, links))
+    bound, note = _opened(held(one, links), held(other, links))
     return replace(
         row,
         ratio_low=low,
@@ -89,15 +91,23 @@ def _compared(
     )
 
 
-def _opened(is_a_at_limit: bool, is_b_at_limit: bool) -> tuple[str, str]:
+def _opened(a: Held, b: Held) -> tuple[str, str]:
     """Which side of the ratio's interval the link leaves open, and what that means."""
-    if is_a_at_limit and is_b_at_limit:
-        return "both", "the link set both values: the ratio may be any"
-    if is_a_at_limit:
-        return "high", "the link held the first back: the ratio may be higher"
-    if is_b_at_limit:
-        return "low", "the link held the second back: the ratio may be lower"
+    if a.runs and b.runs:
+        is_set = a.median and b.median
+        note = "the link set both values" if is_set else "the link may have held runs of both back"
+        return "both", f"{note}: the ratio may be any"
+    if a.runs:
+        return "high", f"{_held_back('the first', a)}: the ratio may be higher"
+    if b.runs:
+        return "low", f"{_held_back('the second', b)}: the ratio may be lower"
     return "", ""
+
+
+def _held_back(which: str, side: Held) -> str:
+    if side.median:
+        return f"the link held {which} back"
+    return f"the link may have held {which} back in {side.runs} run{'s' if side.runs > 1 else ''}"
 
 
 def _verdict(low: float, high: float, claim: Claim) -> str:

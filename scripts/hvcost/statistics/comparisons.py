@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hvcost.statistics.cells import Links, at_limit
+from hvcost.statistics.cells import Links, held
 from hvcost.statistics.differences import SIGNIFICANCE, difference, holm
 from hvcost.statistics.intervals import MIN_VALUES
 from hvcost.statistics.ratios import ratio
@@ -67,6 +67,7 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     """Comparison of two cells, not yet corrected for the others and without its verdict."""
     is_within = a.environment == b.environment
     found = ratio(a, b, question.seed)
+    held_a, held_b = held(a, question.links), held(b, question.links)
     ranks = None
     if found.bootstrap:
         ranks = difference(a.values_bps, b.values_bps, f"{a.seed(question.seed)} {b.seed(question.seed)}")
@@ -91,8 +92,10 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         mann_whitney_u=ranks.u if ranks else None,
         mann_whitney_p=ranks.p if ranks else None,
         cliffs_delta=ranks.cliffs_delta if ranks else None,
-        at_limit_a=at_limit(a, question.links),
-        at_limit_b=at_limit(b, question.links),
+        runs_at_limit_a=held_a.runs,
+        runs_at_limit_b=held_b.runs,
+        at_limit_a=held_a.median,
+        at_limit_b=held_b.median,
         verdict="",
         note=found.note,
     )
@@ -116,14 +119,15 @@ def _judged(row: PairComparison) -> PairComparison:
         return replace(row, verdict=TOO_FEW if has_few else INCONCLUSIVE)
     differs = row.difference_p_holm < SIGNIFICANCE
     is_equivalent = row.equivalence_p_holm < SIGNIFICANCE
-    if row.at_limit_a and row.at_limit_b:
-        return replace(row, verdict=NOT_BY_THIS_LINK, note="the link set both values")
-    if row.at_limit_a or row.at_limit_b:
-        held_back = row.system_a if row.at_limit_a else row.system_b
+    if row.runs_at_limit_a and row.runs_at_limit_b:
+        is_set = row.at_limit_a and row.at_limit_b
+        note = "the link set both values" if is_set else "the link may have held runs of both back"
+        return _noted(row, NOT_BY_THIS_LINK, note)
+    if row.runs_at_limit_a or row.runs_at_limit_b:
+        note = _held_back(row)
         if differs and not is_equivalent and _leads(row):
-            note = f"the link held {held_back} back: they differ by this or more"
-            return replace(row, verdict=DIFFERENT, note=note)
-        return replace(row, verdict=NOT_BY_THIS_LINK, note=f"the link held {held_back} back")
+            return _noted(row, DIFFERENT, f"{note}: they differ by this or more")
+        return _noted(row, NOT_BY_THIS_LINK, note)
     if differs and is_equivalent:
         return replace(row, verdict=WITHIN_MARGIN)
     if is_equivalent:
@@ -131,6 +135,19 @@ def _judged(row: PairComparison) -> PairComparison:
     return replace(row, verdict=DIFFERENT if differs else INCONCLUSIVE)
 
 
+def _noted(row: PairComparison, verdict: str, note: str) -> PairComparison:
+    return replace(row, verdict=verdict, note="; ".join(filter(None, (row.note, note))))
+
+
+def _held_back(row: PairComparison) -> str:
+    """Whom of both the link held back, and if in some runs only, in how many."""
+    if row.at_limit_a or row.at_limit_b:
+        return f"the link held {row.system_a if row.at_limit_a else row.system_b} back"
+    runs = row.runs_at_limit_a or row.runs_at_limit_b
+    system = row.system_a if row.runs_at_limit_a else row.system_b
+    return f"the link may have held {system} back in {runs} run{'s' if runs > 1 else ''}"
+
+
 def _leads(row: PairComparison) -> bool:
     """Whether the one that the link held back is the faster one all the same."""
-    return row.ratio is not None and (row.ratio > 1) == row.at_limit_a
+    return row.ratio is not None and (row.ratio > 1) == (row.runs_at_limit_a > 0)
