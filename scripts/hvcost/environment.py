@@ -66,6 +66,11 @@ class Place:
         return bool(self.host["connection"] == "provided")
 
     @property
+    def is_here(self) -> bool:
+        """Whether this computer is an end, or plays one; all other environments can be measured meanwhile."""
+        return not {self.host["connection"], self.client["connection"]} <= {"ssh", "provided"}
+
+    @property
     def host_disk(self) -> Path:
         """The disk of an emulated host with what its preparation has changed."""
         return self.state / f"{self.name}-host.qcow2"
@@ -114,18 +119,18 @@ def in_operation(
     """
     computer = LocalConnection("this computer", journal)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_computer_lock())
-        network.remove_leftovers(computer, place.state)
-        runtime = stack.enter_context(_runtime_folder(place.state))
+        if place.is_here:
+            stack.enter_context(_computer_lock())
+            network.remove_leftovers(computer, place.state)
         kind = place.host["connection"]
         if kind == "ssh":
             opened = _real(place, journal, stack, boot_mode)
         elif kind == "provided":
-            opened = _provided(place, computer, runtime, stack, needs_host=needs_host)
+            opened = _provided(place, computer, stack, needs_host=needs_host)
         elif kind == "local":
-            opened = _local(place, computer, runtime, stack)
+            opened = _local(place, computer, stack)
         else:
-            opened = _emulated(place, computer, runtime, stack, boot_mode, keep=purpose == "prepare")
+            opened = _emulated(place, computer, stack, boot_mode, keep=purpose == "prepare")
         opened.host.run(["mkdir", "-p", "-m", "0700", opened.runtime])
         try:
             yield opened
@@ -150,7 +155,8 @@ def check_host(place: Place, facts: Facts, boot_mode: BootMode = "native") -> No
             )
 
 
-def _local(place: Place, computer: LocalConnection, runtime: Path, stack: contextlib.ExitStack) -> Operation:
+def _local(place: Place, computer: LocalConnection, stack: contextlib.ExitStack) -> Operation:
+    runtime = stack.enter_context(_runtime_folder(network.prefix_of(place.state).rstrip("-")))
     client, far = stack.enter_context(
         network.client_and_far_end(computer, _prefix(place), place.link, LOCAL_INTERFACE)
     )
@@ -168,7 +174,6 @@ def _local(place: Place, computer: LocalConnection, runtime: Path, stack: contex
 def _emulated(
     place: Place,
     computer: LocalConnection,
-    runtime: Path,
     stack: contextlib.ExitStack,
     boot_mode: BootMode,
     *,
@@ -177,6 +182,7 @@ def _emulated(
     if place.host_image is None:
         raise MachineError(f"{place.name} host: an emulated host needs a host image")
     image = host_images.load(place.host_image)
+    runtime = stack.enter_context(_runtime_folder(network.prefix_of(place.state).rstrip("-")))
     hardware = machine.Hardware(place.host["cpus"], place.host["memory_mib"], place.host["accelerator"])
     if keep:
         _new_disk(place, computer, image)
@@ -247,7 +253,6 @@ def _real(place: Place, journal: Journal, stack: contextlib.ExitStack, boot_mode
 def _provided(
     place: Place,
     computer: LocalConnection,
-    runtime: Path,
     stack: contextlib.ExitStack,
     *,
     needs_host: bool,
@@ -256,6 +261,8 @@ def _provided(
     client = connected(f"{place.name} client", place.client, computer.journal, as_root=False)
     stack.callback(client.close)
     if not needs_host:
+        # Named after the environment: others without this computer may be in operation at the same time.
+        runtime = stack.enter_context(_runtime_folder(_prefix(place)))
         return Operation(
             host=LocalConnection(f"{place.name} controller", computer.journal),
             host_interface="lo",
@@ -356,9 +363,9 @@ def _computer_lock() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _runtime_folder(state: Path) -> Iterator[Path]:
+def _runtime_folder(name: str) -> Iterator[Path]:
     """A private folder with a short path (sockets need one); a killed run's is removed first."""
-    folder = RUNTIME / network.prefix_of(state).rstrip("-")
+    folder = RUNTIME / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
