@@ -81,6 +81,24 @@ def test_what_others_have_come_to_need_stays(host: Debian, tmp_path: Path, first
     assert (left[THEIRS], left[LIBRARY], TOOL in left) == ("installed", "installed", False)
 
 
+def test_a_package_that_was_unpacked_by_half_is_taken_back(host: Debian) -> None:
+    before = packages_by_status(host)
+    ensure_packages(host, [TOOL])
+    state = f"/^Package: {LIBRARY}$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/"
+    host.run(["sed", "-i", state, "/var/lib/dpkg/status"])
+    assert packages_by_status(host)[LIBRARY] == "half-installed"
+    ledger.take_back(host)
+    assert packages_by_status(host) == before
+
+
+def test_a_list_is_kept_when_nothing_could_be_taken_back(host: Debian) -> None:
+    ensure_packages(host, [TOOL])
+    host.run(["sh", "-c", "echo nonsense >>/var/lib/dpkg/status"])
+    with pytest.raises(MachineError, match="parsing"):
+        ledger.take_back(host)
+    assert ledger.read(host) == Ledger(packages=(LIBRARY, TOOL))
+
+
 def test_packages_that_somebody_has_removed_meanwhile_are_no_obstacle(host: Debian) -> None:
     ensure_packages(host, [TOOL])
     host.run(["dpkg", "--purge", TOOL, LIBRARY])

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from hvcost.connections.base import Connection
 from hvcost.environment import REMOTE_FILES
-from hvcost.errors import ParseError
+from hvcost.errors import CommandError, ParseError
 from hvcost.hosts import boot
 from hvcost.hosts.packages import packages_by_status
 
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 FILE = f"{REMOTE_FILES}/changes.json"
 REMOVE_TIMEOUT_S = 1800
-# What `dpkg --no-act --purge` says of a package that nothing else needs.
+# How `dpkg --no-act --purge` ends if something needs one of the packages, and what it says of the others.
+REFUSED = 1
 REMOVAL = re.compile(r"^Would remove or purge ([^ :]+)", re.MULTILINE)
 
 
@@ -80,10 +81,13 @@ def take_back(host: Connection) -> list[str]:
 
 def _purge(host: Connection, packages: Sequence[str]) -> list[str]:
     """Remove packages and nothing else; says what became of each."""
-    # apt would remove what depends on them as well, dpkg refuses.
-    dpkg = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "dpkg"]
-    planned = host.run([*dpkg, "--no-act", "--purge", *packages], check=False).stdout
-    removable = sorted(set(REMOVAL.findall(planned)) & set(packages))
+    # apt would remove what depends on them as well, dpkg refuses. What was unpacked by half can go.
+    dpkg = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "dpkg", "--force-remove-reinstreq"]
+    ask = (*dpkg, "--no-act", "--abort-after=1000000", "--purge", *packages)
+    planned = host.run(ask, check=False)
+    if planned.exit_code not in (0, REFUSED):
+        raise CommandError(host.name, ask, planned.exit_code, planned.stderr)
+    removable = sorted(set(REMOVAL.findall(planned.stdout)) & set(packages))
     kept = sorted(packages_by_status(host).keys() & set(packages) - set(removable))
     if removable:
         host.run([*dpkg, "--purge", *removable], timeout_s=REMOVE_TIMEOUT_S)
