@@ -38,7 +38,8 @@ Two systems with the same mean. *n*: values of both, or of one and the other.
 
 {rates}
 
-Lines that **fall short** are beyond the promise by more than the ± above. No statistics of so few values can
+Lines that **fall short** are beyond the promise by more than the ± above, and a smaller shortage is not seen
+(*kept*). No statistics of so few values can
 mend what is given as the reason: neighbours that follow each other say less than their number suggests, runs
 of one boot say nothing of another, and what happens in one run of ten is not seen at all in 0.9ⁿ of the
 experiments: the values are then those of a steady system, and look like it. More boots and more runs help,

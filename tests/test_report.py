@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from hvcost import figures
 from hvcost.errors import HvcostError
 from hvcost.report import inputs, page, words
 from hvcost.report.words import Cell, Number, Pair, Placed
+from hvcost.statistics.diagnostics import LAG1_FOUND
 from hvcost.statistics.rows import (
     DIFFERENT,
     EQUIVALENT,
@@ -327,6 +329,30 @@ def test_how_sure_it_is_names_what_weakens_it() -> None:
     assert "7 of 30 repetitions failed" in text
     assert "Xen in env1 has the fewest values: 3." in text
     assert "too narrow for QEMU in env1" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {},
+            "What happens in one run of ten is missing from 10 runs in 35 % of the experiments, and then no",
+        ),
+        ({"values": 6}, "missing from 6 runs in 53 % of the experiments"),
+        ({"values": 30}, "missing from 30 runs in 4.2 % of the experiments"),
+        (SESSIONS, "What happens in one session of ten is missing from 10 sessions in 35 %"),
+        ({"values": 29}, "correlated by 0.6, 10 values show it in about"),
+    ],
+)
+def test_what_few_values_cannot_know_is_said(changes: dict[str, Any], text: str) -> None:
+    assert text in certainty(cell(**changes), cell(system="xen", values=40))
+
+
+def test_what_the_flag_sees_is_what_the_simulations_found() -> None:
+    page = (Path(__file__).parents[1] / "docs/simulations.md").read_text()
+    (line,) = re.findall(r"^\| 0\.6 \| (.*) \|$", page, re.MULTILINE)
+    found = [float(share.rstrip("%")) / 100 for share in line.split(" | ")]
+    assert found == pytest.approx([LAG1_FOUND[size] for size in (6, 10, 30)], abs=0.006)
 
 
 def test_nothing_measured_leaves_nothing_to_be_sure_of() -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from hvcost.figures import BASELINE, UNDER_XEN, Environment
 from hvcost.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
+from hvcost.statistics.diagnostics import LAG1_FOUND
 from hvcost.statistics.differences import SIGNIFICANCE
 from hvcost.statistics.rows import (
     DIFFERENT,
@@ -389,6 +390,8 @@ def certainty(cells: Sequence[Cell]) -> list[Sentence]:
         count = Number(f"{failed} of {planned}", PLANNED)
         said.append(sentence("{count} repetitions failed and have no value.", count=count))
     fewest = min(measured, key=lambda cell: cell.row.values, default=None)
+    if fewest:
+        said += _unseen(fewest)
     if fewest and fewest.row.values < max(cell.row.values for cell in measured):
         where = f"{start(fewest.row.system)} in {fewest.row.environment}"
         count = Number(str(fewest.row.values), fewest.id)
@@ -399,6 +402,33 @@ def certainty(cells: Sequence[Cell]) -> list[Sentence]:
     if troubled:
         text = "Values drifted or followed each other: the interval is too narrow for {where}."
         said.append(sentence(text, where=listed(troubled)))
+    return said
+
+
+def _unseen(cell: Cell) -> list[Sentence]:
+    """What so few values cannot know, however small their interval is; `cell` is the one with the fewest."""
+    row = cell.row
+    noun = "run" if row.level == "repetition" else row.level
+    said = [
+        sentence(
+            "What happens in one {noun} of ten is missing from {count} in {share} of the experiments, and "
+            "then no interval knows of it.",
+            noun=noun,
+            count=Number(counted(row.values, noun), cell.id),
+            share=Number(f"{100 * 0.9**row.values:.2g} %", cell.id),
+        )
+    ]
+    size = max((size for size in LAG1_FOUND if size <= row.values), default=None)
+    if size is not None:
+        said.append(
+            sentence(
+                "Without a flag values may still follow each other: where neighbours are correlated by "
+                "{correlation}, {size} values show it in about {share} of the experiments.",
+                correlation=Number("0.6", cell.id),
+                size=Number(str(size), cell.id),
+                share=Number(f"{100 * LAG1_FOUND[size]:.0f} %", cell.id),
+            )
+        )
     return said
 
 
