@@ -12,4 +12,4 @@ mypy
 snakefmt --check Snakefile rules
 snakemake --lint
 # One process for the tests that boot machines, which take their turns, and one for all others.
-exec pytest --numprocesses 2 --dist loadgroup "$@"
+exec pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder "$@"

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from workspace import Workspace
+from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
+
+# They share images and a measured experiment, which take minutes to make.
+MACHINES = ("test_end_to_end.py", "test_hypervisor_contract.py")
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """A file is run by one process; those that boot machines by the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0]).name
+        return "machines" if file in MACHINES else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How pytest-xdist distributes tests."""
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes run the tests: one all that need the images, built once; the other file by file."""
-    groups = {item: "machines" if "workspace" in _fixtures(item) else item.path.stem for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] != "machines")
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    names: list[str] = getattr(item, "fixturenames", [])
-    return names
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: item.path.name not in MACHINES)
 
 
 @pytest.fixture(scope="session")
