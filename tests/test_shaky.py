@@ -145,7 +145,7 @@ def test_the_client_vanishes(world: World) -> None:
     world.client.kill()
     said = world.said(process)
     world.client.start()
-    assert re.search(GIVEN_UP + r"shaky client: .*`iperf -c 198\.18\.78\.2 -t 2`", said), said
+    assert re.search(GIVEN_UP + "shaky client: .*`", said), said
     assert world.outcomes() == []
 
 
