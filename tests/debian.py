@@ -38,6 +38,7 @@ class Package:
     name: str
     depends: str = ""
     preinst: str = ""
+    conflicts: str = ""
 
 
 class Debian(LocalConnection):
@@ -45,10 +46,10 @@ class Debian(LocalConnection):
 
     def __init__(self, first: int) -> None:
         super().__init__("lab host")
-        self._first = first
+        self.first = first
 
     def command_line(self, argv: Sequence[str]) -> list[str]:
-        return ["nsenter", f"--mount=/proc/{self._first}/ns/mnt", *argv]
+        return ["nsenter", f"--mount=/proc/{self.first}/ns/mnt", *argv]
 
 
 @contextlib.contextmanager
@@ -71,6 +72,7 @@ def _made(folder: Path, package: Package) -> str:
     control = (
         f"Package: {package.name}\nVersion: 1\nArchitecture: all\nMaintainer: tests <tests@example.net>\n"
         + (f"Depends: {package.depends}\n" if package.depends else "")
+        + (f"Conflicts: {package.conflicts}\n" if package.conflicts else "")
         + "Description: made by a test\n"
     )
     scripts = folder / package.name / "DEBIAN"

@@ -14,11 +14,12 @@ from hvcost.hosts.ledger import Ledger
 from hvcost.hosts.packages import packages_by_status
 from hvcost.hosts.preparation import ensure_packages
 
-TOOL, LIBRARY, BROKEN, THEIRS = (
+TOOL, LIBRARY, BROKEN, THEIRS, RIVAL = (
     "hvcost-test-tool",
     "hvcost-test-lib",
     "hvcost-test-broken",
     "hvcost-test-theirs",
+    "hvcost-test-rival",
 )
 SEEN = "/var/lib/hvcost-test-seen"
 PACKAGES = [
@@ -26,6 +27,7 @@ PACKAGES = [
     Package(LIBRARY, preinst=f"cp {ledger.FILE} {SEEN}"),
     Package(BROKEN, LIBRARY, preinst="exit 1"),
     Package(THEIRS, LIBRARY),
+    Package(RIVAL, conflicts=THEIRS),
 ]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
@@ -50,6 +52,29 @@ def test_what_half_of_an_installation_has_left_is_taken_back(host: Debian) -> No
     assert LIBRARY in packages_by_status(host)
     ledger.take_back(host)
     assert packages_by_status(host) == before
+
+
+class Cut(Debian):
+    """A machine whose connection dies: a command has started there, and half of its input has arrived."""
+
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        return super()._execute(argv, timeout_s, stdin[: len(stdin) // 2])
+
+
+def test_a_connection_that_dies_leaves_no_half_of_a_file(host: Debian) -> None:
+    ledger.note(host, Ledger(packages=(LIBRARY,)))
+    cut = Cut(host.first)
+    ledger.note(cut, Ledger(packages=(TOOL,)))
+    assert LIBRARY in ledger.read(host).packages
+    boot.keep_default(cut)
+    assert boot.keep_default(host) == []
+
+
+def test_what_somebody_has_is_not_removed_for_what_is_needed(host: Debian) -> None:
+    ensure_packages(host, [THEIRS])
+    with pytest.raises(MachineError, match=r"lab host: .*remove"):
+        ensure_packages(host, [RIVAL])
+    assert THEIRS in packages_by_status(host)
 
 
 def test_everything_is_taken_back(host: Debian) -> None:
@@ -99,6 +124,19 @@ def test_a_list_is_kept_when_nothing_could_be_taken_back(host: Debian) -> None:
     assert ledger.read(host) == Ledger(packages=(LIBRARY, TOOL))
 
 
+def test_however_much_stays_the_rest_goes(tmp_path: Path) -> None:
+    # More than the number of errors after which dpkg gives up.
+    libraries = [f"hvcost-test-lib{number}" for number in range(60)]
+    made = [Package(name) for name in libraries]
+    with debian(tmp_path, [*made, Package(TOOL), Package(THEIRS, ", ".join(libraries))]) as host:
+        ensure_packages(host, [*libraries, TOOL])
+        host.run(["dpkg", "--install", str(tmp_path / f"{THEIRS}.deb")])
+        ledger.take_back(host)
+        left = packages_by_status(host)
+        assert TOOL not in left
+        assert left[THEIRS] == "installed"
+
+
 def test_packages_that_somebody_has_removed_meanwhile_are_no_obstacle(host: Debian) -> None:
     ensure_packages(host, [TOOL])
     host.run(["dpkg", "--purge", TOOL, LIBRARY])
@@ -106,7 +144,7 @@ def test_packages_that_somebody_has_removed_meanwhile_are_no_obstacle(host: Debi
 
 
 def test_the_boot_menu_is_made_anew_when_that_was_interrupted(host: Debian) -> None:
-    update = "mkdir -p /boot/grub; date +%s%N >/boot/grub/grub.cfg"
+    update = f"mkdir -p /boot/grub; cat {boot.SETTINGS} >{boot.GRUB_CONFIGURATION} 2>/dev/null || true"
     host.run(["sh", "-c", f"printf '#!/bin/sh\\n%s\\n' '{update}' >/usr/sbin/update-grub"])
     host.run(["chmod", "755", "/usr/sbin/update-grub"])
     host.run(["update-grub"])
@@ -115,3 +153,6 @@ def test_the_boot_menu_is_made_anew_when_that_was_interrupted(host: Debian) -> N
     assert boot.keep_default(host) == []
     assert boot.ensure_menu(host) == [f"made {boot.GRUB_CONFIGURATION} anew"]
     assert boot.ensure_menu(host) == []
+    # The next one ends while the menu is written, or the clock has been set back since.
+    host.run(["sh", "-c", f"echo '# no Xen' >{boot.GRUB_CONFIGURATION}"])
+    assert boot.ensure_menu(host) == [f"made {boot.GRUB_CONFIGURATION} anew"]

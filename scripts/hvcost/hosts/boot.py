@@ -74,15 +74,16 @@ def keep_default(host: Connection) -> list[str]:
     )
     if host.run(["cat", SETTINGS], check=False).stdout == text:
         return []
-    host.run(
-        ["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1"', "settings", SETTINGS], stdin=text.encode()
-    )
+    # As an argument: of standard input, half may arrive.
+    script = 'mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1"'
+    host.run(["sh", "-c", script, "settings", SETTINGS, text])
     return [f"wrote {SETTINGS}"]
 
 
 def ensure_menu(host: Connection) -> list[str]:
-    """Make GRUB's menu anew unless it is newer than our settings; says what was changed."""
-    if host.succeeds(["test", GRUB_CONFIGURATION, "-nt", SETTINGS]):
+    """Make GRUB's menu anew unless it is newer than our settings and has them; says what was changed."""
+    script = '[ "$1" -nt "$2" ] && . "$2" && grep -qF -- "$GRUB_CMDLINE_XEN" "$1"'
+    if host.succeeds(["sh", "-c", script, "menu", GRUB_CONFIGURATION, SETTINGS]):
         return []
     _update_menu(host)
     return [f"made {GRUB_CONFIGURATION} anew"]

@@ -57,8 +57,12 @@ def note(host: Connection, changes: Ledger) -> None:
     if known + changes == known:
         return
     text = json.dumps(asdict(known + changes), indent=1)
-    script = 'mkdir -p "$(dirname "$1")" && cat >"$1.partial" && mv "$1.partial" "$1"'
-    host.run(["sh", "-c", script, "ledger", FILE], stdin=text.encode())
+    # As an argument: of standard input, half may arrive. On the disk before what it lists is changed.
+    script = (
+        'mkdir -p "$(dirname "$1")" && printf "%s\\n" "$2" >"$1.partial" && sync "$1.partial" && '
+        'mv "$1.partial" "$1"'
+    )
+    host.run(["sh", "-c", script, "ledger", FILE, text])
 
 
 def take_back(host: Connection) -> list[str]:

@@ -47,7 +47,8 @@ def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
     log.info("%s: installing %s", host.name, ", ".join(missing))
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"]
     host.run([*apt, "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
-    install = ["install", "-y", "-qq", "--no-install-recommends", *missing]
+    # What the host has is not removed for it: nobody could take that back.
+    install = ["install", "-y", "-qq", "--no-install-recommends", "--no-remove", *missing]
     planned = INSTALLATION.findall(host.run([*apt, "--simulate", *install]).stdout)
     ledger.note(host, Ledger(packages=tuple(sorted(set(planned) - before))))
     host.run([*apt, *install], timeout_s=INSTALL_TIMEOUT_S)
