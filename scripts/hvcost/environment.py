@@ -35,6 +35,7 @@ from hvcost.record import Facts
 log = logging.getLogger(__name__)
 
 LOCK = Path("/run/lock/hvcost.lock")
+PROVIDED_LOCK = Path("/run/lock/hvcost-provided.lock")
 RUNTIME = Path("/run")
 REMOTE_FILES = "/var/lib/hvcost"
 REMOTE_RUNTIME = "/run/hvcost"
@@ -120,7 +121,7 @@ def in_operation(
     computer = LocalConnection("this computer", journal)
     with contextlib.ExitStack() as stack:
         if place.is_here:
-            stack.enter_context(_computer_lock())
+            stack.enter_context(_locked(LOCK, "this computer is being measured"))
             network.remove_leftovers(computer, place.state)
         kind = place.host["connection"]
         if kind == "ssh":
@@ -258,6 +259,8 @@ def _provided(
     needs_host: bool,
 ) -> Operation:
     """Both ends as they are; in place of the host this computer, unless the host itself is measured."""
+    # Nothing is locked there, and nothing tells whether a machine is another one than the next.
+    stack.enter_context(_locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
     client = connected(f"{place.name} client", place.client, computer.journal, as_root=False)
     stack.callback(client.close)
     if not needs_host:
@@ -344,17 +347,17 @@ def _prefix(place: Place) -> str:
 
 
 @contextlib.contextmanager
-def _computer_lock() -> Iterator[None]:
-    """One session at a time on this computer, in whichever checkout: two would share its processor.
+def _locked(lock: Path, reason: str) -> Iterator[None]:
+    """One session at a time of all that take this lock on this computer, in whichever checkout.
 
     The kernel gives the lock back when its owner dies, however it dies (flock(2)).
     """
-    with LOCK.open("a+") as file:
+    with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            log.warning("waiting: this computer is being measured by %s", file.read().strip())
+            log.warning("waiting: %s by %s", reason, file.read().strip())
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(f"process {os.getpid()} in {Path.cwd()}")
