@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from typing import Any
 import pytest
 from workspace import Workspace
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard as in a terminal; what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # They share images and a measured experiment, which take minutes to make.
 MACHINES = ("test_end_to_end.py", "test_hypervisor_contract.py")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,8 +44,6 @@ class Workspace:
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
-                # As in a terminal: what a shell starts in the background ignores it, and so do its children.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def output(self) -> str:
