@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from workspace import Workspace
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C be heard as in a terminal; what a shell starts in the background ignores it."""
+    """Let Ctrl-C be heard as in a terminal, also in the background; let no property fail for being slow."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("any computer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any computer")
 
 
 # They share images and a measured experiment, which take minutes to make.

@@ -136,7 +136,7 @@ def test_output_without_end_is_given_up(shared: SshConnection) -> None:
     assert time.monotonic() - start_s < 0.5 + GRACE_S / 2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(arguments=st.lists(awkward, max_size=4))
 def test_arguments_arrive_as_they_are(shared: SshConnection, arguments: list[str]) -> None:
     script = 'for argument; do printf "%s\\0" "$argument"; done'

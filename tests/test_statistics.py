@@ -233,7 +233,7 @@ def test_no_interval_for_few_values(n: int) -> None:
 
 
 @given(throughputs, throughputs)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_ratio_turned_round_is_the_inverse(one: list[float], other: list[float]) -> None:
     a, b = np.array(one), np.array(other)
     there = ratio_bootstrap(a, b, 1e5, 1e5, "a", "b")
@@ -245,7 +245,7 @@ def test_ratio_turned_round_is_the_inverse(one: list[float], other: list[float])
 
 
 @given(throughputs, throughputs, st.floats(0.01, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_ratio_scales_with_its_values(one: list[float], other: list[float], factor: float) -> None:
     plain = bootstrap(one, other)
     scaled = ratio_bootstrap(np.array(one) * factor, np.array(other), 1e-3 * factor, 1e-3, "a", "b")
@@ -265,7 +265,7 @@ uneven_lists = st.lists(st.sampled_from([90.0, 95.0, 99.0, 100.0, 101.0]), min_s
 
 
 @given(uneven_lists, uneven_lists, st.floats(0.9, 1.1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_different_is_an_interval_without_one(one: list[float], other: list[float], factor: float) -> None:
     found = bootstrap(np.array(one) * factor, other, 0.1)
     interval = found.interval()
@@ -359,7 +359,7 @@ def test_large_samples_need_no_large_memory(monkeypatch: pytest.MonkeyPatch) -> 
 @given(
     st.lists(st.integers(1, 9), min_size=2, max_size=9), st.lists(st.integers(1, 9), min_size=2, max_size=9)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_cliffs_delta_counts_pairs(one: list[int], other: list[int]) -> None:
     pairs = list(itertools.product(one, other))
     counted = (sum(a > b for a, b in pairs) - sum(a < b for a, b in pairs)) / len(pairs)
