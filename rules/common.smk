@@ -209,6 +209,7 @@ RECORD_SOURCES = (
     "hvcost/record.py",
     "hvcost/tables.py",
     "hvcost/verdict.py",
+    "hvcost/witness.py",
     "hvcost/tools/*.py",
 )
 DESCRIPTION_SOURCES = (

@@ -13,10 +13,13 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hvcost.connections.base import Connection
 from hvcost.errors import ParseError
 from hvcost.record import Reading, Witness
+
+if TYPE_CHECKING:
+    from hvcost.connections.base import Connection
 
 # /proc/uptime has hundredths of a second, cut off.
 UPTIME_STEP_S = 0.01
