@@ -196,14 +196,19 @@ def _prepare(
 
 def _check_wires(operation: Operation, driver: Hypervisor, link: Link) -> None:
     """MachineError if a card runs slower than the link is said to be: all would be measured for nothing."""
-    machines = [(operation.client, operation.client_interface)]
-    if driver.needs_host:
-        machines.append((operation.host, operation.host_interface))
-    for machine, interface in machines:
+    for machine, interface in _cards(operation, driver).values():
         try:
             check_wire(ask(machine, interface), link.rate_mbit)
         except ParseError as error:
             raise MachineError(str(error)) from error
+
+
+def _cards(operation: Operation, driver: Hypervisor) -> dict[str, tuple[Connection, str]]:
+    """Machines whose measured cards are witnesses of a run, with the cards, by their role."""
+    cards = {"client": (operation.client, operation.client_interface)}
+    if driver.needs_host:
+        cards["host"] = (operation.host, operation.host_interface)
+    return cards
 
 
 def _repetition(
@@ -213,9 +218,7 @@ def _repetition(
     workload = spec.workloads[run.workload]
     tool = load_tool(workload["tool"])
     seen = _Seen(datetime.datetime.now(datetime.UTC).isoformat())
-    asked = {"client": (operation.client, operation.client_interface)}
-    if driver.needs_host:
-        asked["host"] = (operation.host, operation.host_interface)
+    asked = _cards(operation, driver)
     try:
         limit_s = tool.deadline_s(workload)
         argv = tool.server_argv(workload, system.address)
