@@ -146,6 +146,7 @@ def _powered_on(driver: Hypervisor, host: Connection, plan: SystemPlan) -> Itera
         link: Link,
         timeout_s: float,
         power_on: Callable[[], object],
+        **_: object,
     ) -> Iterator[BootedGuest]:
         power_on()
         try:

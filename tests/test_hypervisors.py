@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.errors import ConfigError, ProofError
-from hvcost.hypervisors import load_driver, names, processor_time_s, virtualbox, xen
+from hvcost.connections.base import Stream
+from hvcost.connections.console import ConsoleConnection
+from hvcost.connections.local import LocalConnection
+from hvcost.deadline import Deadline
+from hvcost.errors import ConfigError, DeadlineExceeded, MachineError, ProofError
+from hvcost.guest import system as guest_system
+from hvcost.guest.image import GuestShape
+from hvcost.guest.system import BootedGuest
+from hvcost.hypervisors import (
+    Guest,
+    GuestFiles,
+    SystemPlan,
+    load_driver,
+    names,
+    processor_time_s,
+    virtualbox,
+    xen,
+)
+from hvcost.network import Link
 
 
 @pytest.mark.parametrize(
@@ -84,6 +104,85 @@ def test_description_of_a_virtualbox_machine() -> None:
 def test_log_of_virtualbox_tells_how_the_guest_is_run(line: str, mode: str, paging: str) -> None:
     execution = virtualbox.parse_log(f"00:00:01.0 Log opened\n{line}\n")
     assert (execution["mode"], execution["paging"]) == (mode, paging)
+
+
+CRASHED = (Path(__file__).parent / "data/virtualbox/guru-meditation.log").read_text()
+SHAPE = GuestShape(cpus=1, memory_mib=128, disk_gib=10)
+PLAN = SystemPlan(
+    name="env1 virtualbox",
+    guest=Guest(SHAPE, GuestFiles("/guest/disk.qcow2", "/guest/vmlinuz", "/guest/initrd.img")),
+    bridge="hvcost0",
+    interface="eth1",
+    host_address="198.18.1.2",
+    link=Link(rate_mbit=1000, mtu=1500, network=IPv4Network("198.18.1.0/24"), congestion_control="cubic"),
+    runtime="/run/hvcost",
+)
+
+
+class Scripted(LocalConnection):
+    """A host that does nothing, and has a log of VirtualBox."""
+
+    log = ""
+
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        return 0, self.log.encode() if argv[0] == "grep" else b"", b""
+
+
+class Silent(Stream):
+    """A console on which nothing is ever said."""
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def receive(self, timeout_s: float) -> bytes:
+        raise DeadlineExceeded("nothing was said")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_console_that_stays_silent_asks_whether_the_guest_lives() -> None:
+    def check_alive() -> None:
+        raise MachineError("the guest is dead")
+
+    with pytest.raises(MachineError, match="the guest is dead"):
+        ConsoleConnection("guest", Silent()).wait_until_ready(Deadline(60, "ready"), check_alive)
+
+
+def test_a_guest_that_virtualbox_stopped_is_seen_in_its_log() -> None:
+    assert virtualbox.parse_crash(CRASHED) == "Guru Meditation 1155 (VINF_EM_TRIPLE_FAULT)"
+    # A line of every log.
+    assert (
+        virtualbox.parse_crash("00:00:02.0 EMR3Init: fIemExecutesAll=false fGuruOnTripleFault=true") is None
+    )
+
+
+@pytest.mark.parametrize("crashes", [0, 1, virtualbox.RESTARTS, virtualbox.RESTARTS + 1])
+def test_a_guest_that_virtualbox_stopped_while_it_booted_is_started_again(
+    crashes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Scripted("host")
+    left = iter(range(crashes))
+
+    @contextmanager
+    def booted(*_: object, check_alive: Callable[[], object], **__: object) -> Iterator[BootedGuest]:
+        host.log = CRASHED if next(left, None) is not None else ""
+        check_alive()
+        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(virtualbox, "_listen", lambda host, socket: Silent())
+    driver = load_driver("virtualbox")({})
+    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    if crashes > virtualbox.RESTARTS:
+        with pytest.raises(MachineError, match="env1 virtualbox: VirtualBox stopped the guest: Guru Medit"):
+            driver.started(host, PLAN).__enter__()
+    else:
+        with driver.started(host, PLAN) as system:
+            said = (
+                "env1 virtualbox: VirtualBox stopped the guest: Guru Meditation 1155 (VINF_EM_TRIPLE_FAULT)"
+            )
+            assert system.proof["crashes_while_booting"] == [said] * crashes
 
 
 PROOFS = Path(__file__).parent / "data/proofs"

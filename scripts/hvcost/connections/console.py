@@ -12,7 +12,7 @@ import logging
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hvcost.connections.base import Connection, Journal, Stream
@@ -39,10 +39,14 @@ class ConsoleConnection(Connection):
         self._unread = bytearray()
         self._last_id = 0
 
-    def wait_until_ready(self, deadline: Deadline) -> None:
-        """Until the guest's init has said that it takes commands."""
+    def wait_until_ready(self, deadline: Deadline, check_alive: Callable[[], object] = lambda: None) -> None:
+        """Until the guest's init has said that it takes commands.
+
+        `check_alive` is asked whenever the console has been silent for a while; it raises if that has died.
+        """
         while READY not in self._unread:
-            self._receive(deadline)
+            if not self._receive(deadline, SILENCE_S * self.slowness):
+                check_alive()
         self._unread.clear()
 
     def seen(self) -> str:

@@ -47,17 +47,19 @@ def booted(
     link: Link,
     timeout_s: float,
     power_on: Callable[[], object],
+    check_alive: Callable[[], object] = lambda: None,
 ) -> Iterator[BootedGuest]:
     """The guest whose console is `stream`, from its power-on, with its network configured.
 
     The console has a listener before the guest says anything. The guest is as slow as its host. Raises
-    DeadlineExceeded if it is not ready after `timeout_s` (times its slowness).
+    DeadlineExceeded if it is not ready after `timeout_s` (times its slowness), and what `check_alive` raises,
+    which is asked meanwhile: not every hypervisor closes the console of a guest that has died.
     """
     console = ConsoleConnection(name, stream, host.journal, host.slowness)
     try:
         deadline = Deadline(timeout_s * host.slowness, f"{name}: boot of the guest")
         power_on()
-        console.wait_until_ready(deadline)
+        console.wait_until_ready(deadline, check_alive)
         ready_after_s = round(deadline.elapsed_s, 1)
         log.info("%s: guest is ready after %.0f s", name, ready_after_s)
         configure_network(console, link)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,8 @@ MODULES = ("vboxdrv", "vboxnetflt")
 COMMAND_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
+# A guest that VirtualBox itself stopped while it booted is started again this often.
+RESTARTS = 2
 # By VirtualBox's name of the model, the driver that the guest has for it.
 NIC_DRIVERS = {"virtio": "virtio_net", "82540EM": "e1000", "Am79C973": "pcnet32"}
 
@@ -45,6 +48,12 @@ if VBoxManage showvminfo "$1" >/dev/null 2>&1; then
 fi
 ! VBoxManage showmediuminfo disk "$2" >/dev/null 2>&1 || VBoxManage closemedium disk "$2"
 """
+
+log = logging.getLogger(__name__)
+
+
+class GuruMeditation(MachineError):
+    """VirtualBox stopped the guest for a fault that it cannot handle."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +88,10 @@ class Driver(Hypervisor):
 
     @contextmanager
     def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
-        _remove(host, plan)
+        crashes: list[str] = []
         try:
-            for arguments in self.command_lines(plan):
-                host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S)
-            with guest_system.booted(
-                plan.name,
-                _listen(host, _console(plan)),
-                host,
-                plan.link,
-                READY_TIMEOUT_S,
-                power_on=lambda: _power_on(host),
-            ) as guest:
+            with ExitStack() as stack:
+                guest = self._boot(host, plan, stack, crashes)
                 proof = {
                     "hypervisor": "virtualbox",
                     "version": host.run([*MANAGE, "--version"]).stdout.strip(),
@@ -98,6 +99,7 @@ class Driver(Hypervisor):
                     "execution": parse_log(host.run(["cat", _log(plan)]).stdout),
                     "guest": dict(guest.facts),
                     "ready_after_s": guest.ready_after_s,
+                    "crashes_while_booting": crashes,
                 }
                 self.check_proof(host.name, proof)
                 yield RunningSystem(guest.console, str(plan.link.guest), proof)
@@ -105,6 +107,32 @@ class Driver(Hypervisor):
             raise MachineError(f"{error}; VirtualBox says: {_last_words(host, plan)}") from error
         finally:
             _remove(host, plan)
+
+    def _boot(
+        self, host: Connection, plan: SystemPlan, stack: ExitStack, crashes: list[str]
+    ) -> guest_system.BootedGuest:
+        """The booted guest, whose end is the stack's. Nothing was measured yet, so one that crashed is
+        started again, and the proof has what VirtualBox said about it (in `crashes`)."""
+        while True:
+            _remove(host, plan)
+            for arguments in self.command_lines(plan):
+                host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S)
+            booted = guest_system.booted(
+                plan.name,
+                _listen(host, _console(plan)),
+                host,
+                plan.link,
+                READY_TIMEOUT_S,
+                power_on=lambda: _power_on(host),
+                check_alive=lambda: _check_alive(host, plan),
+            )
+            try:
+                return stack.enter_context(booted)
+            except GuruMeditation as error:
+                if len(crashes) == RESTARTS:
+                    raise
+                log.warning("%s; it is started again", error)
+                crashes.append(str(error))
 
     def command_lines(self, plan: SystemPlan) -> list[list[str]]:
         """Arguments of VBoxManage that make the machine.
@@ -180,6 +208,18 @@ def _remove(host: Connection, plan: SystemPlan) -> None:
     assert plan.guest
     disk = disk_as(plan.guest.files, "vdi")
     host.run(["sh", "-c", REMOVE, "remove", MACHINE, disk], timeout_s=STOP_TIMEOUT_S)
+
+
+def parse_crash(log_text: str) -> str | None:
+    """Why VirtualBox stopped the guest, from VBox.log; None if it did not."""
+    said = re.search(r"!!\s+VCPU\d+: (Guru Meditation .*)", log_text)
+    return said[1].strip() if said else None
+
+
+def _check_alive(host: Connection, plan: SystemPlan) -> None:
+    lines = host.run(["grep", "--max-count=1", "Guru Meditation", _log(plan)], check=False).stdout
+    if crash := parse_crash(lines):
+        raise GuruMeditation(f"{plan.name}: VirtualBox stopped the guest: {crash}")
 
 
 def _last_words(host: Connection, plan: SystemPlan) -> str:
