@@ -6,7 +6,7 @@ rule parse_repetitions:
         raw=raw_files,
         # So that a stale host is prepared before a session is repeated, whatever the target is.
         host="results/{env}/host.json",
-        sources=sources("parse_repetitions.py", *RECORD_SOURCES),
+        sources=sources("parse_repetitions"),
     output:
         "results/{env}/measurements/{system}.csv",
     log:
@@ -22,7 +22,7 @@ rule parse_repetitions:
 rule collect_measurements:
     input:
         tables=tables,
-        sources=sources("collect_measurements.py", *RECORD_SOURCES),
+        sources=sources("collect_measurements"),
     output:
         "results/{env}/measurements.csv",
     log:
@@ -37,7 +37,7 @@ rule collect_measurements:
 
 rule describe_experiment:
     input:
-        sources=sources("describe_experiment.py", *DESCRIPTION_SOURCES),
+        sources=sources("describe_experiment"),
     output:
         DESCRIPTION,
     log:
@@ -56,7 +56,7 @@ rule describe_experiment:
 rule compute_statistics:
     input:
         measurements="results/{env}/measurements.csv",
-        sources=sources("compute_statistics.py", *STATISTICS_SOURCES),
+        sources=sources("compute_statistics"),
     output:
         "results/{env}/statistics.csv",
     log:
@@ -78,7 +78,7 @@ rule compare_systems:
     input:
         experiment=DESCRIPTION,
         measurements=MEASUREMENTS,
-        sources=sources("compare_systems.py", *STATISTICS_SOURCES),
+        sources=sources("compare_systems"),
     output:
         "results/comparisons.csv",
     log:
@@ -96,7 +96,7 @@ rule judge_claims:
     input:
         experiment=DESCRIPTION,
         measurements=MEASUREMENTS,
-        sources=sources("judge_claims.py", *STATISTICS_SOURCES),
+        sources=sources("judge_claims"),
     output:
         "results/claims.csv",
     log:
@@ -114,12 +114,7 @@ rule plot_environment:
     input:
         measurements="results/{env}/measurements.csv",
         host="results/{env}/host.json",
-        sources=sources(
-            "plot_environment.py",
-            *RECORD_SOURCES,
-            "hvcost/link.py",
-            "hvcost/figures/*.py",
-        ),
+        sources=sources("plot_environment"),
     output:
         report(
             directory("results/{env}/figures"),
@@ -144,14 +139,7 @@ rule plot_comparison:
     input:
         measurements=MEASUREMENTS,
         statistics=STATISTICS,
-        sources=sources(
-            "plot_comparison.py",
-            *RECORD_SOURCES,
-            "hvcost/link.py",
-            "hvcost/figures/*.py",
-            "hvcost/statistics/__init__.py",
-            "hvcost/statistics/rows.py",
-        ),
+        sources=sources("plot_comparison"),
     output:
         report(
             directory("results/figures"),

@@ -8,9 +8,11 @@ from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from hvcost import config as experiments
-from hvcost import outcome, plan
 from hvcost.errors import HvcostError
+from hvcost.planning import config as configuration
+from hvcost.planning import experiment as experiments
+from hvcost.planning import outcome, plan
+from hvcost.planning.sources import sources_of
 
 PLAN = "results/plan.json"
 LOGS = "logs"
@@ -49,7 +51,7 @@ if not Path("scripts/hvcost").is_dir():
 
 STARTED_S = time.time()
 EXPERIMENT = checked(
-    experiments.experiment, config, Path(workflow.basedir, "config/schema.yaml")
+    configuration.experiment, config, Path(workflow.basedir, "config/schema.yaml")
 )
 SESSIONS = plan.sessions(EXPERIMENT)
 SESSION_PRIORITIES = {
@@ -193,37 +195,17 @@ def tables(wildcards):
     )
 
 
-def sources(*patterns):
-    """Program files, so that a rule is run again when their content changes."""
-    return [
-        str(file)
-        for pattern in patterns
-        for file in sorted(Path("scripts").glob(pattern))
-    ]
+def sources(program):
+    """Files that decide what a program of scripts/ makes, so that its rule is run again when they change."""
+    return sources_of(Path("scripts", f"{program}.py"))
+
+
+def files_of(image):
+    """Files of the package that go into an image."""
+    return sorted(map(str, Path("scripts/hvcost/images/files", image).iterdir()))
 
 
 PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
-RECORD_SOURCES = (
-    "hvcost/errors.py",
-    "hvcost/program.py",
-    "hvcost/record.py",
-    "hvcost/tables.py",
-    "hvcost/verdict.py",
-    "hvcost/witness.py",
-    "hvcost/tools/*.py",
-)
-DESCRIPTION_SOURCES = (
-    "hvcost/description.py",
-    "hvcost/errors.py",
-    "hvcost/figures/__init__.py",
-    "hvcost/link.py",
-    "hvcost/program.py",
-)
-# Tables beyond the measurements, which say what they mean.
-STATISTICS_SOURCES = (
-    *dict.fromkeys((*DESCRIPTION_SOURCES, *RECORD_SOURCES)),
-    "hvcost/statistics/*.py",
-)
 DESCRIPTION = "results/experiment.json"
 MEASUREMENTS = expand("results/{env}/measurements.csv", env=EXPERIMENT.environments)
 STATISTICS = expand("results/{env}/statistics.csv", env=EXPERIMENT.environments)

@@ -4,7 +4,7 @@
 rule build_guest_image:
     input:
         packages="envs/guest-packages.txt",
-        files=sources("hvcost/guest/files/*"),
+        files=files_of("guest"),
     output:
         "results/guest/disk.qcow2",
         "results/guest/vmlinuz",
@@ -27,7 +27,7 @@ rule build_guest_image:
 rule build_host_image:
     input:
         packages="envs/host-packages.txt",
-        files=sources("hvcost/emulated/files/*"),
+        files=files_of("host"),
     output:
         HOST_IMAGE,
     log:

@@ -12,12 +12,7 @@ rule make_report:
         claims="results/claims.csv",
         figures=expand("results/{env}/figures", env=EXPERIMENT.environments),
         comparison="results/figures",
-        sources=sources(
-            "make_report.py",
-            *STATISTICS_SOURCES,
-            "hvcost/report/*.*",
-            "hvcost/wording.py",
-        ),
+        sources=sources("make_report"),
     output:
         report("results/report.html", caption="captions/report.rst"),
     log:

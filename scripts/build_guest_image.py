@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from hvcost import program
-from hvcost.debian import read_package_list
-from hvcost.guest.image import GuestShape, build
+from hvcost.images.debian import read_package_list
+from hvcost.images.guest import GuestShape, build
 
 
 def main() -> int:

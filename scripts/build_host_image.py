@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from hvcost import program
-from hvcost.debian import read_package_list
-from hvcost.emulated.image import build
+from hvcost.images.debian import read_package_list
+from hvcost.images.host import build
 
 
 def main() -> int:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hvcost import environment, program
-from hvcost.connections.base import Connection, Journal
-from hvcost.debian import read_package_list
-from hvcost.environment import link_from
+from hvcost import program
+from hvcost.environments import operation
+from hvcost.environments.check import Finding, examine_client, examine_end, examine_host, examine_way
+from hvcost.environments.congestion import check_congestion_control
+from hvcost.environments.place import link_from
 from hvcost.errors import MachineError
-from hvcost.hosts.check import Finding, examine_client, examine_end, examine_host, examine_way
-from hvcost.hosts.congestion import check_congestion_control
+from hvcost.images.debian import read_package_list
+from hvcost.machines.base import Connection, Journal
 
 
 def main() -> int:
@@ -90,7 +91,7 @@ def _examined(
     as_root: bool = True,
 ) -> Iterator[Finding]:
     try:
-        machine = environment.connected(name, spec, Journal(), as_root=as_root)
+        machine = operation.connected(name, spec, Journal(), as_root=as_root)
     except MachineError as error:
         yield Finding(name, "missing", str(error).removeprefix(f"{name}: "))
         return

@@ -14,7 +14,8 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import program, tables
+from hvcost import program
+from hvcost.analysis import measurements
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ def main() -> int:
 
 def collect(parts: list[Path], output: Path) -> None:
     """Write the table of all rows."""
-    frame = tables.concatenate(parts)
-    tables.write_csv(frame, output)
+    frame = measurements.concatenate(parts)
+    measurements.write_csv(frame, output)
     log.info("%s: %d rows of %d tables", output, len(frame), len(parts))
 
 

@@ -12,10 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvcost import figures, program, tables
-from hvcost.statistics import rows
-from hvcost.statistics.cells import cells
-from hvcost.statistics.samples import samples
+from hvcost import figures, program
+from hvcost.analysis import measurements as tables
+from hvcost.analysis import rows
+from hvcost.analysis.cells import cells
+from hvcost.analysis.samples import samples
+from hvcost.model.description import environment_from
 
 
 def main() -> int:
@@ -45,7 +47,7 @@ def main() -> int:
 
 def compute(environment_json: str, boots: int, seed: int, measurements: Path, output: Path) -> None:
     """Write the statistics of an environment's table."""
-    environment = figures.environment(figures.parsed_json(environment_json, "--environment"))
+    environment = environment_from(figures.parsed_json(environment_json, "--environment"))
     every = samples(tables.read_csv(measurements), environment.hypervisors, boots)
     rows.write(rows.CellStatistics, cells(every, {environment.id: environment.link}, seed), output)
 

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from hvcost import description, program
+from hvcost import program
+from hvcost.model import description
 
 
 def main() -> int:

@@ -12,10 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvcost import description, program, tables
-from hvcost.statistics import rows
-from hvcost.statistics.claims import verdicts
-from hvcost.statistics.samples import samples
+from hvcost import program
+from hvcost.analysis import measurements as tables
+from hvcost.analysis import rows
+from hvcost.analysis.claims import verdicts
+from hvcost.analysis.samples import samples
+from hvcost.model import description
 
 
 def main() -> int:

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from hvcost import plan, program
-from hvcost.guest import image as guest_image
-from hvcost.hosts.preparation import place_of_prepared
+from hvcost import program
+from hvcost.environments.preparation import place_of_prepared
+from hvcost.images import guest as guest_image
+from hvcost.planning import plan
 from hvcost.session import SessionSpec, measure
 from hvcost.wording import minutes
 

@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from hvcost import record
 from hvcost.errors import ParseError
+from hvcost.model import record
 from hvcost.tools import load_tool
 
 FIELDS = (

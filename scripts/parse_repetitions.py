@@ -14,8 +14,10 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import program, record, tables
+from hvcost import program
+from hvcost.analysis import measurements
 from hvcost.errors import ParseError
+from hvcost.model import record
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +48,9 @@ def parse(raw: list[Path], output: Path) -> None:
                 f"{path}: is of {other.system} in {other.environment}, "
                 f"but {raw[0]} is of {first.system} in {first.environment}: one table, one system"
             )
-    frame = tables.from_records(records)
-    tables.write_csv(frame, output)
-    failed = [point for point in tables.repetitions(frame) if point.throughput_bps is None]
+    frame = measurements.from_records(records)
+    measurements.write_csv(frame, output)
+    failed = [point for point in measurements.repetitions(frame) if point.throughput_bps is None]
     for point in failed:
         log.warning(
             "%s %s boot %d %s-%d failed: %s",

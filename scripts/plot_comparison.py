@@ -15,11 +15,13 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import figures, program, tables
+from hvcost import figures, program
+from hvcost.analysis import measurements as tables
+from hvcost.analysis import rows
 from hvcost.errors import ConfigError, ParseError
 from hvcost.figures import environments as side_by_side
 from hvcost.figures import means, ratios, style
-from hvcost.statistics import rows
+from hvcost.model.description import environment_from
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ def plot(environments_json: str, measurements: list[Path], statistics: list[Path
     data = figures.parsed_json(environments_json, "--environments")
     if not isinstance(data, list) or not data:
         raise ConfigError("--environments: expected a list of environments")
-    environments = [figures.environment(item) for item in data]
+    environments = [environment_from(item) for item in data]
     points = tables.repetitions(tables.concatenate(measurements))
     cells = [cell for path in statistics for cell in rows.read(rows.CellStatistics, path)]
     known = {environment.id for environment in environments}

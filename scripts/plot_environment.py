@@ -16,9 +16,11 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import figures, program, tables
+from hvcost import figures, program
+from hvcost.analysis import measurements as tables
 from hvcost.errors import ParseError
 from hvcost.figures import order, repetitions, style, topology
+from hvcost.model.description import environment_from
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def main() -> int:
 
 def plot(environment_json: str, measurements: Path, host: Path, output: Path) -> None:
     """Draw all figures, then put them in the folder in place of older ones."""
-    environment = figures.environment(figures.parsed_json(environment_json, "--environment"))
+    environment = environment_from(figures.parsed_json(environment_json, "--environment"))
     points = tables.repetitions(tables.read_csv(measurements))
     others = sorted({point.environment for point in points} - {environment.id})
     if others:

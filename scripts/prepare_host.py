@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from hvcost import program
-from hvcost.debian import read_package_list
-from hvcost.guest import image as guest_image
-from hvcost.hosts.preparation import prepare
+from hvcost.environments.preparation import prepare
+from hvcost.images import guest as guest_image
+from hvcost.images.debian import read_package_list
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,10 @@ import make_report
 import parse_repetitions
 import plot_comparison
 import plot_environment
-from hvcost import description, figures, program
+from hvcost import program
 from hvcost.errors import ConfigError
+from hvcost.model import description
+from hvcost.model.description import Environment
 from hvcost.wording import counted
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ def reanalyse(results: Path) -> None:
 
 
 def _raw_files(
-    results: Path, experiment: description.Description, environment: figures.Environment
+    results: Path, experiment: description.Description, environment: Environment
 ) -> dict[str, list[Path]]:
     """Planned raw files that are there, of the systems that have any."""
     found = {

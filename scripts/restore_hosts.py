@@ -13,9 +13,9 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import environment, program
-from hvcost.connections.base import Journal
-from hvcost.hosts import ledger
+from hvcost import program
+from hvcost.environments import ledger, operation
+from hvcost.machines.base import Journal
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def main() -> int:
     def work() -> None:
         for spec in arguments.environments:
             if spec["host"]["connection"] == "ssh":
-                with environment.host_alone(spec, Journal(), "native") as host:
+                with operation.host_alone(spec, Journal(), "native") as host:
                     for done in ledger.take_back(host):
                         log.info("%s: %s", host.name, done)
 

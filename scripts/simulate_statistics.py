@@ -15,8 +15,8 @@ from multiprocessing import Pool
 from pathlib import Path
 
 from hvcost import program
-from hvcost.statistics import simulation
-from hvcost.statistics.differences import SIGNIFICANCE
+from hvcost.analysis import simulation
+from hvcost.analysis.differences import SIGNIFICANCE
 
 PROCESSES = 2
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost.connections.local import LocalConnection
+from hvcost.machines.local import LocalConnection
 
 LAYERS = """
 set -eu

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from hvcost import record, tables
-from hvcost.record import Command, End, Order, Reading, Record, Witness
-from hvcost.statistics import cells, comparisons, rows, samples
-from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.analysis import cells, comparisons, measurements, rows, samples
+from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.model import record
+from hvcost.model.record import Command, End, Order, Reading, Record, Witness
 
 RULER = "-" * 60
 
@@ -334,11 +334,11 @@ def write_results(
     workloads = list(dict.fromkeys(each.workload for each in records)) or ["tcp"]
     write_raw(list(records), folder)
     boots = max((record.boot for record in records), default=1)
-    found = samples.samples(tables.from_records(records), definitions, boots)
+    found = samples.samples(measurements.from_records(records), definitions, boots)
     for each in environments:
         name = each["environment"]
         own = [record for record in records if record.environment == name]
-        tables.write_csv(tables.from_records(own), folder / name / "measurements.csv")
+        measurements.write_csv(measurements.from_records(own), folder / name / "measurements.csv")
         of_place = [sample for sample in found if sample.environment == name]
         rows.write(CellStatistics, cells.cells(of_place, links, seed), folder / name / "statistics.csv")
         (folder / name / "host.json").write_text(json.dumps(HOST | {"environment": name}), encoding="utf-8")

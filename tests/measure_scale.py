@@ -19,8 +19,9 @@ from pathlib import Path
 
 import yaml
 from factories import HOST, raw_records, write_raw
-from hvcost import config, description
-from hvcost.record import Command
+from hvcost.model import description
+from hvcost.model.record import Command
+from hvcost.planning import config
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

@@ -22,11 +22,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost import network
-from hvcost.connections.base import Journal
-from hvcost.connections.local import LocalConnection, end_group
-from hvcost.connections.ssh import SshAddress, SshConnection
-from hvcost.deadline import Deadline
+from hvcost.environments import network
+from hvcost.machines.base import Journal
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection, end_group
+from hvcost.machines.ssh import SshAddress, SshConnection
 
 CLIENT_ADDRESS = "198.18.77.1"
 FAR_ADDRESS = "198.18.77.2"

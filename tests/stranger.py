@@ -18,14 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost import debian, network
-from hvcost.connections.local import LocalConnection, end_group
-from hvcost.connections.ssh import SshAddress, SshConnection
-from hvcost.connections.waiting import awaited
-from hvcost.deadline import Deadline
-from hvcost.emulated import machine
-from hvcost.emulated.image import HostImage
+from hvcost.environments import emulated, network
 from hvcost.errors import MachineError
+from hvcost.images import debian
+from hvcost.images.host import HostImage
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection, end_group
+from hvcost.machines.ssh import SshAddress, SshConnection
+from hvcost.machines.waiting import awaited
 
 USER = "admin"
 NEIGHBOUR = "198.19.9.1"
@@ -166,7 +166,7 @@ def switched_on(stranger: Stranger, lab: str, by_hand: Sequence[str] = ()) -> It
         [
             *stranger.image.qemu,
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", machine.TRANSLATED_CPU,
+            "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", emulated.TRANSLATED_CPU,
             "-smp", "2", "-m", "3072",
             "-drive", f"file={stranger.disk},format=qcow2,if=virtio,cache=unsafe",
             "-netdev", f"tap,id=card,ifname={stranger.tap},script=no,downscript=no",
@@ -214,7 +214,7 @@ def _configure(computer: LocalConnection, root: Path, stranger: Stranger) -> Non
         "etc/sudoers.d/admin": f"{USER} ALL=(ALL) NOPASSWD: ALL\n",
         "etc/default/grub.d/serial.cfg": (
             'GRUB_TIMEOUT=1\nGRUB_TERMINAL="serial"\nGRUB_CMDLINE_LINUX="console=ttyS0"\n'
-            f'GRUB_CMDLINE_XEN_DEFAULT="{machine.XEN_SWITCHING}"\n'
+            f'GRUB_CMDLINE_XEN_DEFAULT="{emulated.XEN_SWITCHING}"\n'
         ),
     }
     for name, text in settings.items():

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hvcost.connections.local import LocalConnection
-from hvcost.hosts.check import Finding, _examine_packages, examine_end
+from hvcost.environments.check import Finding, _examine_packages, examine_end
+from hvcost.machines.local import LocalConnection
 
 # As apt says it, in the language of the machine unless it is told otherwise.
 POLICY = """#!/bin/sh

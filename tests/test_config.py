@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hvcost import config, description
 from hvcost.errors import ConfigError
+from hvcost.model import description
+from hvcost.planning import config
+from hvcost.planning.experiment import Experiment, as_json
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +39,7 @@ REMOVE = object()
 CLAIM = {"text": "KVM is fast", "systems": ["kvm"], "against": "bare-metal", "ratio": {"at_least": 0.5}}
 
 
-def experiment(content: Any) -> config.Experiment:
+def experiment(content: Any) -> Experiment:
     """Experiment of a content."""
     return config.experiment(content, SCHEMA)
 
@@ -136,7 +138,7 @@ def test_session_spec_holds_what_matters_and_no_more() -> None:
         assert other.session_spec("lab", "bare-metal", 1) != spec
     assert result.session_spec("env1", "kvm", 1)["guest"] == result.guest
     assert result.session_spec("env1", "kvm", 1)["client"] == {"connection": "local"}
-    assert json.loads(config.as_json(spec)) == spec
+    assert json.loads(as_json(spec)) == spec
 
 
 def test_description_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from hvcost import network
-from hvcost.connections.local import LocalConnection
+from hvcost.environments import network
+from hvcost.environments.congestion import set_congestion_control
+from hvcost.environments.network import CLIENT_INTERFACE
 from hvcost.errors import MachineError
-from hvcost.hosts import facts
-from hvcost.hosts.congestion import set_congestion_control
-from hvcost.network import CLIENT_INTERFACE, Link
+from hvcost.machines import facts
+from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
 
 # Not what Linux takes by itself.
 LINK = Link(1000, 1500, IPv4Network("198.18.77.0/24"), "reno")

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hvcost.connections import console as console_module
-from hvcost.connections import local
-from hvcost.connections.base import Journal, sha256_at, sha256_of
-from hvcost.connections.console import ConsoleConnection
-from hvcost.connections.local import LocalConnection
-from hvcost.deadline import Deadline
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError
+from hvcost.machines import console as console_module
+from hvcost.machines import local
+from hvcost.machines.base import Journal, sha256_at, sha256_of
+from hvcost.machines.console import ConsoleConnection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,7 +129,7 @@ def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -
     pid_file = tmp_path / "pid"
     program = (
         "import sys, time\n"
-        "from hvcost.connections.local import LocalConnection\n"
+        "from hvcost.machines.local import LocalConnection\n"
         "process = LocalConnection('x').start(['sleep', '60'])\n"
         f"open({str(pid_file)!r}, 'w').write(str(process.pid))\n"
         "time.sleep(60)\n"

@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost import network
-from hvcost.connections.base import Connection
-from hvcost.connections.local import LocalConnection
-from hvcost.deadline import Deadline
+from hvcost.environments import boot, custody, network
+from hvcost.environments.custody import Custody, move_to_bridge
 from hvcost.errors import DeadlineExceeded, MachineError
-from hvcost.hosts import boot, custody
-from hvcost.hosts.custody import Custody, move_to_bridge
-from hvcost.network import Link
+from hvcost.machines.base import Connection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
 
 BRIDGE = "hvcost-br0"
 NIC = "eth7"
@@ -469,9 +468,9 @@ def test_a_locked_client_is_refused_at_once_and_its_owner_named(host: LocalConne
 SESSION = """
 import sys, time
 from ipaddress import IPv4Network
-from hvcost.connections.local import LocalConnection
-from hvcost.hosts.custody import custody
-from hvcost.network import Link
+from hvcost.machines.local import LocalConnection
+from hvcost.environments.custody import custody
+from hvcost.model.link import Link
 
 client = LocalConnection("local client", namespace=sys.argv[1])
 with custody(client, waits=False) as guard:

@@ -20,12 +20,15 @@ from typing import Any
 
 import pytest
 import yaml
-from hvcost import environment, network, record, witness
-from hvcost.deadline import Deadline
-from hvcost.emulated import machine
-from hvcost.emulated.image import load
+from hvcost.environments import emulated as machine
+from hvcost.environments import network
+from hvcost.environments.place import Operation
 from hvcost.errors import MachineError, ParseError
-from hvcost.record import Witness
+from hvcost.images.host import load
+from hvcost.machines import witness
+from hvcost.machines.deadline import Deadline
+from hvcost.model import record
+from hvcost.model.record import Witness
 from workspace import ROOT, Workspace
 
 NO_KVM = "KVM does not work on this machine"
@@ -281,7 +284,7 @@ def test_preparing_a_host_again_changes_nothing_that_is_there(emulated: Workspac
 
 
 @pytest.fixture(scope="module")
-def operation(emulated: Workspace) -> Iterator[environment.Operation]:
+def operation(emulated: Workspace) -> Iterator[Operation]:
     with emulated.machine() as opened:
         yield opened
 
@@ -289,7 +292,7 @@ def operation(emulated: Workspace) -> Iterator[environment.Operation]:
 JUMPING = """
 import sys
 from pathlib import Path
-from hvcost.connections.ssh import SshAddress, SshConnection
+from hvcost.machines.ssh import SshAddress, SshConnection
 connection = SshConnection("inner", SshAddress("inner"), config_file=Path(sys.argv[1]))
 print(connection.run(["sh", "-c", "echo $SSH_CLIENT"]).stdout, end="")
 connection.close()
@@ -297,7 +300,7 @@ connection.close()
 
 
 def test_ssh_goes_by_the_user_s_configuration_and_its_jump_hosts(
-    operation: environment.Operation, emulated: Workspace, tmp_path: Path
+    operation: Operation, emulated: Workspace, tmp_path: Path
 ) -> None:
     image = load(emulated.folder / "results/host-image/manifest.json")
     far = f"{network.prefix_of(emulated.state)}quick-far"
@@ -320,7 +323,7 @@ def test_ssh_goes_by_the_user_s_configuration_and_its_jump_hosts(
     assert seen.stdout.startswith("127.0.0.1 "), seen.stderr
 
 
-def test_ssh_upload_is_whole_and_compared(operation: environment.Operation, tmp_path: Path) -> None:
+def test_ssh_upload_is_whole_and_compared(operation: Operation, tmp_path: Path) -> None:
     source = tmp_path / "file"
     source.write_bytes(os.urandom(1_000_000))
     operation.host.put(source, "/tmp/uploaded")
@@ -338,9 +341,7 @@ date --set "@${us%??????}.${us#"${us%??????}"}"
 
 
 @pytest.mark.parametrize(("step_us", "direction"), [("60000000", "forwards"), ("-200000", "backwards")])
-def test_a_real_clock_that_is_stepped_is_noticed(
-    operation: environment.Operation, step_us: str, direction: str
-) -> None:
+def test_a_real_clock_that_is_stepped_is_noticed(operation: Operation, step_us: str, direction: str) -> None:
     host, interface = operation.host, operation.host_interface
     before = witness.ask(host, interface)
     witness.check_clocks(Witness(before, witness.ask(host, interface)))
@@ -349,6 +350,6 @@ def test_a_real_clock_that_is_stepped_is_noticed(
         witness.check_clocks(Witness(before, witness.ask(host, interface)))
 
 
-def test_emulated_machine_reaches_nothing_outside(operation: environment.Operation) -> None:
+def test_emulated_machine_reaches_nothing_outside(operation: Operation) -> None:
     routes = operation.host.run(["ip", "-json", "route", "show", "default"]).stdout
     assert json.loads(routes or "[]") == []

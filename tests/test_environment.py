@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost import environment
-from hvcost.connections.base import Journal
-from hvcost.connections.local import LocalConnection
-from hvcost.deadline import Deadline
-from hvcost.environment import Place, in_operation
-from hvcost.network import Link
+from hvcost.environments import operation
+from hvcost.environments.operation import in_operation
+from hvcost.environments.place import Place
+from hvcost.machines.base import Journal
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
 
 LINK = Link(1000, 1500, IPv4Network("198.18.79.0/24"), "cubic")
 
@@ -28,16 +29,16 @@ def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     def connected(name: str, _spec: Mapping[str, Any], journal: Journal, **_: bool) -> LocalConnection:
         return LocalConnection(name, journal)
 
-    monkeypatch.setattr(environment, "connected", connected)
-    monkeypatch.setattr(environment, "RUNTIME", tmp_path)
+    monkeypatch.setattr(operation, "connected", connected)
+    monkeypatch.setattr(operation, "RUNTIME", tmp_path)
     for name in ("LOCK", "PROVIDED_LOCK"):
-        monkeypatch.setattr(environment, name, tmp_path / name)
+        monkeypatch.setattr(operation, name, tmp_path / name)
     client = {"connection": "ssh", "address": "client", "interface": "eth1"}
     return Place("rack", LINK, {"connection": "provided"}, client, tmp_path / "state", None)
 
 
 def test_guests_that_are_provided_do_not_wait_for_this_computer(rack: Place) -> None:
-    with environment.LOCK.open("a") as busy:
+    with operation.LOCK.open("a") as busy:
         fcntl.flock(busy, fcntl.LOCK_EX)
         with in_operation(rack, Journal(), purpose="measure", needs_host=False):
             pass

@@ -20,29 +20,24 @@ import factories
 import numpy as np
 import plot_environment
 import pytest
-from hvcost import figures, tables
+from hvcost import figures
+from hvcost.analysis import measurements as tables
+from hvcost.analysis import rows
+from hvcost.analysis.measurements import Repetition
+from hvcost.analysis.rows import CellStatistics
 from hvcost.errors import ConfigError, HvcostError
-from hvcost.figures import (
-    Environment,
-    Picture,
-    environments,
-    means,
-    order,
-    ratios,
-    repetitions,
-    style,
-    topology,
-)
-from hvcost.statistics import rows
-from hvcost.statistics.rows import CellStatistics
-from hvcost.tables import Repetition
+from hvcost.figures import Picture, environments, means, order, ratios, repetitions, style, topology
+from hvcost.figures.rates import UNITS, rate_text, unit_for
+from hvcost.figures.text import text_width, wrapped
+from hvcost.model.description import Environment, environment_from
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
+from workspace import ROOT
 
-SCRIPTS = Path(tables.__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
 DEFAULT = {"bare-metal": 900e6, "qemu": 2e6, "kvm": 200e6}
 STUDY = {"bare-metal": 94e6, "xen": 94e6, "virtualbox": 93e6, "qemu": 44e6}
 MANY = {
@@ -83,14 +78,14 @@ def _style() -> Iterator[None]:
 def data(case: str, **config: Any) -> tuple[Environment, tuple[Repetition, ...]]:
     systems, options = CASES[case]
     frame = tables.from_records(factories.raw_records(systems, **options))
-    environment = figures.environment(factories.environment_config(*systems, **config))
+    environment = environment_from(factories.environment_config(*systems, **config))
     return environment, tables.repetitions(frame)
 
 
 @cache
 def drawn(case: str, **config: Any) -> list[Picture]:
     environment, points = data(case, **config)
-    second = figures.environment(factories.environment_config(*STUDY, id="env2", rate_mbit=100))
+    second = environment_from(factories.environment_config(*STUDY, id="env2", rate_mbit=100))
     return [
         topology.draw(environment, factories.FACTS, figures.systems_shown([environment], points)),
         repetitions.draw(environment, points, "tcp", with_bare_metal=False),
@@ -173,7 +168,7 @@ def test_all_points_are_within_the_axes(case: str, figure: int) -> None:
     _environment, points = data(case)
     picture = drawn(case)[figure]
     axes = picture.figure.axes[0]
-    unit = next(u for _least, u in style._UNITS if u.name in axes.get_ylabel())
+    unit = next(u for _least, u in UNITS if u.name in axes.get_ylabel())
     low, high = axes.get_ylim()
     for system in systems:
         if figure == 1 and system == "bare-metal":
@@ -228,7 +223,7 @@ def test_nothing_to_show_is_said() -> None:
     picture = means.draw([environment], [], "tcp")
     assert "There are no measurements." in said(picture)
     assert_readable(picture)
-    empty = figures.environment(factories.environment_config())
+    empty = environment_from(factories.environment_config())
     for picture in (
         means.draw([empty], [], "tcp"),
         repetitions.draw(empty, [], "tcp", with_bare_metal=True),
@@ -239,7 +234,7 @@ def test_nothing_to_show_is_said() -> None:
 
 def test_a_system_without_measurements_is_named() -> None:
     _environment, points = data("wide range")
-    more = figures.environment(factories.environment_config(*DEFAULT, "xen"))
+    more = environment_from(factories.environment_config(*DEFAULT, "xen"))
     assert "xen (no measurements)" in said(repetitions.draw(more, points, "tcp", with_bare_metal=False))
     assert "no data" in said(means.draw([more], points, "tcp"))
 
@@ -247,7 +242,7 @@ def test_a_system_without_measurements_is_named() -> None:
 def test_bare_metal_is_known_by_its_hypervisor() -> None:
     config = factories.environment_config("kvm")
     config["systems"].append({"system": "the-real-one", "hypervisor": "bare-metal"})
-    environment = figures.environment(config)
+    environment = environment_from(config)
     assert "the-real-one" not in said(repetitions.draw(environment, [], "tcp", with_bare_metal=False))
     assert "the-real-one" in said(repetitions.draw(environment, [], "tcp", with_bare_metal=True))
 
@@ -263,7 +258,7 @@ def test_the_axis_is_logarithmic_only_for_what_would_lie_flat() -> None:
     [(100e9, "Gbit/s"), (1e9, "Mbit/s"), (2e6, "Mbit/s"), (4e5, "kbit/s"), (900.0, "bit/s")],
 )
 def test_units_fit_the_axis(largest_bps: float, name: str) -> None:
-    assert style.unit_for(largest_bps).name == name
+    assert unit_for(largest_bps).name == name
 
 
 @pytest.mark.parametrize(
@@ -278,7 +273,7 @@ def test_units_fit_the_axis(largest_bps: float, name: str) -> None:
     ],
 )
 def test_rates_have_three_digits(bps: float, text: str) -> None:
-    assert style.rate_text(bps) == text
+    assert rate_text(bps) == text
 
 
 def test_the_link_and_its_tcp_limit_are_labelled() -> None:
@@ -339,17 +334,17 @@ def test_the_font_is_the_bundled_one() -> None:
 
 
 def test_text_is_wrapped_to_its_width() -> None:
-    lines = style.wrapped("a-very-long-identifier-without-spaces and words", 0.8, 8)
+    lines = wrapped("a-very-long-identifier-without-spaces and words", 0.8, 8)
     assert "".join(lines).replace(" ", "") == "a-very-long-identifier-without-spacesandwords"
-    assert all(style.text_width(line, 8) <= 0.8 for line in lines)
-    assert style.wrapped("  ", 1.0, 8) == []
+    assert all(text_width(line, 8) <= 0.8 for line in lines)
+    assert wrapped("  ", 1.0, 8) == []
 
 
 def test_dollars_and_long_texts_are_shown_as_they_are() -> None:
     config = factories.environment_config(*STUDY)
     config["description"] = "costs $5 or $6 & <b>" + " and much more besides" * 12
     config["host"]["description"] = config["client"]["description"] = config["description"]
-    environment = figures.environment(config)
+    environment = environment_from(config)
     _environment, points = data("normal")
     for picture in (
         topology.draw(environment, {}, figures.systems_shown([environment], points)),
@@ -386,7 +381,7 @@ def test_files_say_what_they_show() -> None:
 )
 def test_a_wrong_environment_is_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        figures.environment(factories.environment_config(*STUDY) | change)
+        environment_from(factories.environment_config(*STUDY) | change)
 
 
 @pytest.mark.parametrize("key", ["environment", "systems", "link", "host", "client"])
@@ -394,7 +389,7 @@ def test_an_incomplete_environment_is_refused(key: str) -> None:
     config = factories.environment_config(*STUDY)
     del config[key]
     with pytest.raises(ConfigError, match=f"`{key}` is missing"):
-        figures.environment(config)
+        environment_from(config)
 
 
 # Order of runs
@@ -464,7 +459,7 @@ def test_the_order_of_runs_is_readable(case: str) -> None:
 
 
 def test_runs_are_placed_in_the_order_in_which_they_were_made() -> None:
-    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    environment = environment_from(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 2), ("qemu", 1), ("qemu", 2), ("kvm", 1)])
     picture = order.draw(environment, tuple(reversed(points)), "tcp")
     assert picture.name == "order-tcp"
@@ -477,7 +472,7 @@ def test_runs_are_placed_in_the_order_in_which_they_were_made() -> None:
 
 
 def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
-    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    environment = environment_from(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)])
     # Set back by a day after the first run of the second session.
     stepped = [
@@ -493,7 +488,7 @@ def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
 
 
 def test_each_system_deviates_from_its_own_median() -> None:
-    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    environment = environment_from(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)], 5, failed={("kvm", 2)})
     picture = order.draw(environment, points, "tcp")
     assert "no drift" in said(picture)
@@ -509,7 +504,7 @@ def test_each_system_deviates_from_its_own_median() -> None:
 
 
 def test_what_iperf_cannot_tell_apart_is_not_blown_up() -> None:
-    environment = figures.environment(factories.environment_config("kvm"))
+    environment = environment_from(factories.environment_config("kvm"))
     points = [replace(p, throughput_bps=94.0e6) for p in runs({"kvm": 94e6}, [("kvm", 1)])]
     low, high = order.draw(environment, points, "tcp").figure.axes[0].get_ylim()
     assert low <= -1
@@ -518,7 +513,7 @@ def test_what_iperf_cannot_tell_apart_is_not_blown_up() -> None:
 
 @pytest.mark.parametrize(("repetitions", "bands"), [(3, 80), (1, 0)])
 def test_forty_boots(repetitions: int, bands: int) -> None:
-    environment = figures.environment(factories.environment_config("qemu", "kvm"))
+    environment = environment_from(factories.environment_config("qemu", "kvm"))
     sessions = [(system, boot) for boot in range(1, 41) for system in ("kvm", "qemu")]
     picture = order.draw(
         environment, runs({"qemu": 2e6, "kvm": 2e8}, sessions, repetitions, failed={("kvm", 3)}), "tcp"
@@ -531,7 +526,7 @@ def test_forty_boots(repetitions: int, bands: int) -> None:
 
 def test_an_order_of_nothing_is_said() -> None:
     for systems in ((), ("kvm", "qemu")):
-        environment = figures.environment(factories.environment_config(*systems))
+        environment = environment_from(factories.environment_config(*systems))
         picture = order.draw(environment, [], "tcp")
         assert "There are no measurements." in said(picture)
         assert_readable(picture)
@@ -598,8 +593,8 @@ CELLS: dict[str, list[CellStatistics]] = {
 def two_environments(cells: Sequence[CellStatistics]) -> list[Environment]:
     systems = sorted({cell.system for cell in cells if cell.environment == "env1"})
     return [
-        figures.environment(factories.environment_config(*systems)),
-        figures.environment(factories.environment_config(*systems, id="env2", rate_mbit=100)),
+        environment_from(factories.environment_config(*systems)),
+        environment_from(factories.environment_config(*systems, id="env2", rate_mbit=100)),
     ]
 
 
@@ -737,7 +732,7 @@ def test_environments_stand_side_by_side_on_one_axis() -> None:
     assert "185 [180, 188]" in said(picture)
     assert "97.9 to 99.3 % confidence" in said(picture).replace("\n", " ")
     for environment in known:
-        assert f"{environment.id}: TCP limit {style.rate_text(environment.tcp_limit_bps)}" in said(picture)
+        assert f"{environment.id}: TCP limit {rate_text(environment.tcp_limit_bps)}" in said(picture)
         limit = environment.tcp_limit_bps / 1e6
         assert [line for line in axes.get_lines() if places(line) == pytest.approx([limit, limit])]
     looks = {
@@ -749,7 +744,7 @@ def test_environments_stand_side_by_side_on_one_axis() -> None:
 
 
 def test_environments_with_the_same_link_share_its_line() -> None:
-    known = [figures.environment(factories.environment_config("kvm", id=id)) for id in ("env1", "env2")]
+    known = [environment_from(factories.environment_config("kvm", id=id)) for id in ("env1", "env2")]
     picture = environments.draw(known, CELLS["one system"], "tcp")
     assert "env1, env2: TCP limit 941 Mbit/s" in said(picture)
 
@@ -757,7 +752,7 @@ def test_environments_with_the_same_link_share_its_line() -> None:
 def test_limits_at_the_left_edge_and_close_to_each_other_are_readable() -> None:
     ids = (*LONG[:2], "env1")
     known = [
-        figures.environment(factories.environment_config("kvm", id=id, rate_mbit=rate))
+        environment_from(factories.environment_config("kvm", id=id, rate_mbit=rate))
         for id, rate in zip(ids, (1, 1000, 1010), strict=True)
     ]
     picture = environments.draw(known, [cell(environment=LONG[0], median_bps=0.9e6)], "tcp")
@@ -782,7 +777,7 @@ def test_comparisons_are_of_the_workload_alone() -> None:
 def test_comparisons_call_emulated_machines_so_and_show_what_they_are_given() -> None:
     config = factories.environment_config("kvm", connection="ssh")
     config["description"] = "costs $5 or $6 & <b>" + " and much more besides" * 12
-    known = [figures.environment(config), figures.environment(factories.environment_config("kvm", id="env2"))]
+    known = [environment_from(config), environment_from(factories.environment_config("kvm", id="env2"))]
     for picture in (
         ratios.draw(known, CELLS["normal"], "tcp"),
         environments.draw(known, CELLS["normal"], "tcp"),

@@ -16,19 +16,19 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from hvcost import environment
-from hvcost.connections.base import Connection, Journal, Stream
-from hvcost.connections.console import ConsoleConnection
-from hvcost.deadline import Deadline
-from hvcost.environment import Operation, Place
+from hvcost.environments import operation as environment
+from hvcost.environments import preparation
+from hvcost.environments.place import BRIDGE, Operation, Place
 from hvcost.errors import MachineError
-from hvcost.guest import image as guest_image
-from hvcost.guest import system as guest_system
-from hvcost.guest.image import GuestShape
-from hvcost.guest.system import BootedGuest
-from hvcost.hosts import preparation
 from hvcost.hypervisors import Guest, GuestFiles, Hypervisor, SystemPlan, load_driver, names
-from hvcost.network import Link
+from hvcost.images import guest as guest_image
+from hvcost.images.guest import GuestShape
+from hvcost.machines import guest as guest_system
+from hvcost.machines.base import Connection, Journal, Stream
+from hvcost.machines.console import ConsoleConnection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.guest import BootedGuest
+from hvcost.model.link import Link
 from workspace import Workspace
 
 pytestmark = [
@@ -63,7 +63,7 @@ class Ground:
         return SystemPlan(
             name="contract guest",
             guest=Guest(SHAPE, files),
-            bridge=environment.BRIDGE,
+            bridge=BRIDGE,
             interface=self.operation.host_interface,
             host_address=self.operation.host_address,
             link=LINK,

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.connections.base import Stream
-from hvcost.connections.console import ConsoleConnection
-from hvcost.connections.local import LocalConnection
-from hvcost.deadline import Deadline
 from hvcost.errors import ConfigError, DeadlineExceeded, MachineError, ProofError
-from hvcost.guest import system as guest_system
-from hvcost.guest.image import GuestShape
-from hvcost.guest.system import BootedGuest
 from hvcost.hypervisors import (
     Guest,
     GuestFiles,
@@ -28,7 +21,14 @@ from hvcost.hypervisors import (
     virtualbox,
     xen,
 )
-from hvcost.network import Link
+from hvcost.images.guest import GuestShape
+from hvcost.machines import guest as guest_system
+from hvcost.machines.base import Stream
+from hvcost.machines.console import ConsoleConnection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.guest import BootedGuest
+from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
 
 
 @pytest.mark.parametrize(

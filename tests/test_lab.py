@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 import stranger
 import yaml
-from hvcost.connections.local import LocalConnection
-from hvcost.connections.ssh import SshConnection
-from hvcost.deadline import Deadline
-from hvcost.emulated import image
+from hvcost.images import host as image
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.ssh import SshConnection
 from stranger import Stranger
 from workspace import Workspace
 

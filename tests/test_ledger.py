@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from debian import Debian, Package, debian
+from hvcost.environments import boot, ledger
+from hvcost.environments.ledger import Ledger
+from hvcost.environments.preparation import ensure_packages
 from hvcost.errors import MachineError
-from hvcost.hosts import boot, ledger
-from hvcost.hosts.ledger import Ledger
-from hvcost.hosts.packages import packages_by_status
-from hvcost.hosts.preparation import ensure_packages
+from hvcost.machines.packages import packages_by_status
 
 TOOL, LIBRARY, BROKEN, THEIRS, RIVAL = (
     "hvcost-test-tool",

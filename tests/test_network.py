@@ -8,10 +8,10 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from hvcost import network
-from hvcost.connections.local import LocalConnection
-from hvcost.network import Link
-from hvcost.server import Server
+from hvcost.environments import network
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.server import Server
+from hvcost.model.link import Link
 from hvcost.tools.iperf import TOOL
 
 LINK = Link(100, 1500, IPv4Network("198.18.77.0/24"), "cubic")

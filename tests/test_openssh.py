@@ -17,13 +17,13 @@ from pathlib import Path
 
 import openssh
 import pytest
-from hvcost import network
-from hvcost.connections import ssh
-from hvcost.connections.base import sha256_of
-from hvcost.connections.local import LocalConnection
-from hvcost.connections.ssh import SshAddress, SshConnection
-from hvcost.deadline import Deadline
+from hvcost.environments import network
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError
+from hvcost.machines import ssh
+from hvcost.machines.base import sha256_of
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.ssh import SshAddress, SshConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openssh import CLIENT_ADDRESS, FAR_ADDRESS, INTERFACE, PORT, SshServer
@@ -272,7 +272,7 @@ def test_keys_that_everybody_may_write_are_refused(place: Place) -> None:
 
 BY_NAME = """
 import sys
-from hvcost.connections.ssh import SshAddress, SshConnection
+from hvcost.machines.ssh import SshAddress, SshConnection
 connection = SshConnection("by name", SshAddress(sys.argv[1]))
 print(connection.run(["sh", "-c", "hostname; env"]).stdout, end="")
 connection.close()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from factories import raw_records, write_raw
-from hvcost import outcome
-from hvcost.plan import Plan, Planned, Session
+from hvcost.planning import outcome
+from hvcost.planning.plan import Plan, Planned, Session
 
 LOG_OF_A_FAILURE = """\
 2026-11-23 10:00:00,000 INFO hvcost.session: begins

@@ -13,9 +13,9 @@ from pathlib import Path
 import openssh
 import pytest
 import yaml
-from hvcost.connections.local import LocalConnection
-from hvcost.deadline import Deadline
-from hvcost.hosts.custody import custody
+from hvcost.environments.custody import custody
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
 from workspace import Workspace
 
 pytestmark = [

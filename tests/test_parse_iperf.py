@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost import record
+from hvcost.model import record
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "parse_iperf.py"
 DATA = Path(__file__).parent / "data" / "iperf"

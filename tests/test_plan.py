@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost import config, plan
 from hvcost.errors import ConfigError
+from hvcost.planning import config, plan
+from hvcost.planning.experiment import Experiment
 from hvcost.wording import minutes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ def _machine(address: str) -> dict[str, str]:
     return {"connection": "ssh", "address": address, "interface": "eth1"}
 
 
-def _experiment(**changes: Any) -> config.Experiment:
+def _experiment(**changes: Any) -> Experiment:
     content = {
         "repetitions": 10,
         "systems": {name: {"hypervisor": name} for name in ("bare-metal", "qemu", "kvm")},

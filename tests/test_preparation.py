@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hvcost.environments.preparation import place_of_prepared
 from hvcost.errors import MachineError
-from hvcost.hosts.preparation import place_of_prepared
 
 LINK = {"rate_mbit": 1000, "mtu": 1500, "network": "198.18.1.0/24", "congestion_control": "cubic"}
 END = {"connection": "ssh", "interface": "eth1"}

@@ -16,7 +16,7 @@ import openssh
 import pandas as pd
 import pytest
 import yaml
-from hvcost.connections.local import LocalConnection
+from hvcost.machines.local import LocalConnection
 from openssh import Machines
 from workspace import Workspace
 

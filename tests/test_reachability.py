@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 import pytest
-from hvcost import network
-from hvcost.connections.local import LocalConnection
+from hvcost.environments import network
+from hvcost.environments.reachability import check_unused
 from hvcost.errors import MachineError
-from hvcost.hosts.reachability import check_unused
-from hvcost.network import Link
+from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
 
 NIC = "lan0"
 LINK = Link(1000, 1500, IPv4Network("198.18.78.0/24"), "cubic")

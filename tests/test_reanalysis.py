@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.statistics import rows
+from hvcost.analysis import rows
 
 pytestmark = pytest.mark.slow
 

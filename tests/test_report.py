@@ -14,12 +14,8 @@ from typing import Any
 import factories
 import make_report
 import pytest
-from hvcost import figures
-from hvcost.errors import HvcostError
-from hvcost.report import inputs, page, words
-from hvcost.report.words import Cell, Number, Pair, Placed
-from hvcost.statistics.diagnostics import LAG1_FOUND
-from hvcost.statistics.rows import (
+from hvcost.analysis.diagnostics import LAG1_FOUND
+from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
@@ -29,6 +25,10 @@ from hvcost.statistics.rows import (
     ClaimVerdict,
     PairComparison,
 )
+from hvcost.errors import HvcostError
+from hvcost.model.description import Environment, environment_from
+from hvcost.report import inputs, page, words
+from hvcost.report.words import Cell, Number, Pair, Placed
 
 HOSTILE = "<script>alert('x')</script> & \"{{ 7 * 7 }}\" {reason}"
 STUDY = {"bare-metal": 567e6, "xen": 150e6, "virtualbox": 60e6, "qemu": 41e6, "kvm": 184e6}
@@ -64,8 +64,8 @@ def said(cell: Cell, baseline: Cell | None = None) -> str:
     return words.plain(words.answer(cell, baseline))
 
 
-def environment(**changes: Any) -> figures.Environment:
-    return figures.environment(factories.environment_config("bare-metal", "kvm", **changes))
+def environment(**changes: Any) -> Environment:
+    return environment_from(factories.environment_config("bare-metal", "kvm", **changes))
 
 
 # Sentences

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import openssh
 import pytest
 import yaml
-from hvcost.connections.local import LocalConnection
-from hvcost.deadline import Deadline
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
 from openssh import SshServer
 from workspace import Workspace
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from hvcost.connections.base import Stream
-from hvcost.connections.console import ConsoleConnection
-from hvcost.connections.local import LocalConnection, end_group
-from hvcost.deadline import Deadline
-from hvcost.emulated import machine
+from hvcost.environments import emulated
 from hvcost.errors import DeadlineExceeded
+from hvcost.machines.base import Stream
+from hvcost.machines.console import ConsoleConnection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection, end_group
 
 BUSY = ["sh", "-c", "while :; do :; done"]
 IDLE = ["sleep", "600"]
@@ -30,13 +30,13 @@ def running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture
 def late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every boot takes longer than a boot usually takes."""
-    monkeypatch.setattr(machine, "BOOT_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(emulated, "BOOT_TIMEOUT_S", 0.0)
 
 
 @pytest.mark.usefixtures("late")
 def test_a_boot_that_is_at_work_is_waited_for() -> None:
     with running(BUSY) as process:
-        boot = machine.Boot("quick host", process)
+        boot = emulated.Boot("quick host", process)
         deadline = Deadline(60, "the first hundredth of a second of processor time")
         while boot.cpu_time_s == 0.0:
             deadline.wait_a_little(0.01)
@@ -45,15 +45,15 @@ def test_a_boot_that_is_at_work_is_waited_for() -> None:
 
 @pytest.mark.usefixtures("late")
 def test_a_boot_that_has_had_its_time_of_the_processor_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "BOOT_CPU_TIME_S", -1.0)
+    monkeypatch.setattr(emulated, "BOOT_CPU_TIME_S", -1.0)
     with running(BUSY) as process:
-        assert machine.Boot("quick host", process).hangs()
+        assert emulated.Boot("quick host", process).hangs()
 
 
 @pytest.mark.usefixtures("late")
 def test_a_boot_that_does_nothing_hangs_and_is_named() -> None:
     with running(IDLE) as process:
-        boot = machine.Boot("quick host", process)
+        boot = emulated.Boot("quick host", process)
         deadline = Deadline(60, "an idle emulator")
         while not boot.hangs():
             deadline.wait_a_little(0.01)

@@ -13,21 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import boots_of, cell_statistics, failed_record, raw_record, raw_records
-from hvcost import tables
-from hvcost.description import Claim
+from hvcost.analysis import measurements, rows, simulation
+from hvcost.analysis.cells import cells
+from hvcost.analysis.claims import verdicts
+from hvcost.analysis.comparisons import Question, comparisons
+from hvcost.analysis.diagnostics import diagnose
+from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
+from hvcost.analysis.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
+from hvcost.analysis.ratios import ratio
+from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.analysis.samples import Run, Sample, Session, samples
 from hvcost.errors import ParseError
-from hvcost.link import tcp_limit_bps
-from hvcost.record import Order, Record
-from hvcost.statistics import rows, simulation
-from hvcost.statistics.cells import cells
-from hvcost.statistics.claims import verdicts
-from hvcost.statistics.comparisons import Question, comparisons
-from hvcost.statistics.diagnostics import diagnose
-from hvcost.statistics.differences import SIGNIFICANCE, difference, holm
-from hvcost.statistics.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
-from hvcost.statistics.ratios import ratio
-from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
-from hvcost.statistics.samples import Run, Sample, Session, samples
+from hvcost.model.description import Claim
+from hvcost.model.link import tcp_limit_bps
+from hvcost.model.record import Order, Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -58,7 +57,7 @@ def sample(values_mbit: Sequence[float], **changes: object) -> Sample:
 
 
 def samples_of(records: list[Record], boots: int = 1) -> tuple[Sample, ...]:
-    return samples(tables.from_records(records), SYSTEMS, boots)
+    return samples(measurements.from_records(records), SYSTEMS, boots)
 
 
 def around(median_mbit: float, n: int = 10, spread: float = 0.002) -> list[float]:
@@ -348,7 +347,7 @@ def test_an_interval_without_a_bound_is_none_and_said() -> None:
 def test_large_samples_need_no_large_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(100, 3, 500)
     whole = bootstrap(values, values + 1)
-    monkeypatch.setattr("hvcost.statistics.intervals.CHUNK_VALUES", 5000)
+    monkeypatch.setattr("hvcost.analysis.intervals.CHUNK_VALUES", 5000)
     parts = bootstrap(values, values + 1)
     assert parts.interval().low == pytest.approx(whole.interval().low, rel=1e-3)
 
@@ -829,8 +828,8 @@ def test_power_falls_with_the_spread() -> None:
 
 def test_the_interval_can_be_recomputed_as_the_documentation_says(tmp_path: Path) -> None:
     records = raw_records({"bare-metal": 567e6, "kvm": 184e6})
-    frame = tables.from_records(records)
-    tables.write_csv(frame, tmp_path / "results/env1/measurements.csv")
+    frame = measurements.from_records(records)
+    measurements.write_csv(frame, tmp_path / "results/env1/measurements.csv")
     kvm = cells(samples(frame, SYSTEMS, 1), LINKS, 2010)[1]
     text = (Path(__file__).parents[1] / "docs/statistics.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]

@@ -12,13 +12,15 @@ from typing import Any
 import factories
 import pandas as pd
 import pytest
-from hvcost import record, tables
+from hvcost.analysis import measurements
 from hvcost.errors import ParseError
-from hvcost.record import End
+from hvcost.model import record
+from hvcost.model.record import End
 from hypothesis import given
 from hypothesis import strategies as st
+from workspace import ROOT
 
-SCRIPTS = Path(tables.__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
 
 
 def rows(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -35,9 +37,9 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 def test_a_repetition_has_one_row_per_metric() -> None:
-    frame = tables.from_records([factories.raw_record(44.0e6)])
-    assert list(frame.columns) == list(tables.COLUMNS)
-    assert list(frame["metric"]) == list(tables.METRICS)
+    frame = measurements.from_records([factories.raw_record(44.0e6)])
+    assert list(frame.columns) == list(measurements.COLUMNS)
+    assert list(frame["metric"]) == list(measurements.METRICS)
     assert set(frame["status"]) == {"ok"}
     values = dict(zip(frame["metric"], frame["value"], strict=True))
     assert values["throughput"] == pytest.approx(44.0e6)
@@ -55,7 +57,7 @@ def test_the_boots_of_host_and_guest_are_those_that_were_recorded() -> None:
         factories.raw_record(repetition=3, facts={"host": {"kernel": "6.12"}}),
         factories.failed_record(repetition=4, facts=factories.boots_of("4f61-4217", None)),
     ]
-    found = tables.repetitions(tables.from_records(records))
+    found = measurements.repetitions(measurements.from_records(records))
     assert [(each.host_boot, each.guest_boot) for each in found] == [
         ("4f61-4217", "735e-abed"),
         ("", ""),
@@ -66,23 +68,23 @@ def test_the_boots_of_host_and_guest_are_those_that_were_recorded() -> None:
 
 def test_rows_are_sorted_whatever_the_order_of_files() -> None:
     records = factories.raw_records({"qemu": 2e6, "kvm": 2e8}, boots=2, repetitions=11)
-    frame = tables.from_records(reversed(records))
+    frame = measurements.from_records(reversed(records))
     throughput = rows(frame, "throughput")
     assert list(throughput["system"].unique()) == ["kvm", "qemu"]
     assert list(throughput["repetition"][:12]) == [*range(1, 12), 1]
-    pd.testing.assert_frame_equal(frame, tables.from_records(records))
+    pd.testing.assert_frame_equal(frame, measurements.from_records(records))
 
 
 def test_a_failed_repetition_keeps_all_rows_and_has_no_value() -> None:
-    frame = tables.from_records([factories.failed_record("no\nguest\x00 ")])
-    assert list(frame["metric"]) == list(tables.METRICS)
+    frame = measurements.from_records([factories.failed_record("no\nguest\x00 ")])
+    assert list(frame["metric"]) == list(measurements.METRICS)
     assert set(frame["status"]) == {"failed"}
     assert set(frame["reason"]) == {"no guest"}
     assert frame["value"].isna().all()
 
 
 def test_a_failed_record_with_a_good_report_stays_failed() -> None:
-    frame = tables.from_records([factories.raw_record(status="failed", reason="proof failed")])
+    frame = measurements.from_records([factories.raw_record(status="failed", reason="proof failed")])
     assert frame["value"].isna().all()
 
 
@@ -116,7 +118,7 @@ def test_a_clock_that_was_stepped_fails_the_repetition(client: str, server: str,
     record = factories.raw_record(
         client=factories.end("client", CLIENT + client), server=factories.end("server", SERVER + server)
     )
-    frame = tables.from_records([record])
+    frame = measurements.from_records([record])
     assert set(frame["status"]) == {"failed"}
     assert frame["reason"].str.startswith(reason).all(), frame["reason"][0]
 
@@ -124,7 +126,7 @@ def test_a_clock_that_was_stepped_fails_the_repetition(client: str, server: str,
 @pytest.mark.parametrize("stdout", ["", "nonsense", factories.client_output(1e6, last="")])
 def test_output_without_a_figure_fails_the_repetition(stdout: str) -> None:
     client = factories.end("client", stdout, "connect failed: Connection refused\n")
-    frame = tables.from_records([factories.raw_record(client=client)])
+    frame = measurements.from_records([factories.raw_record(client=client)])
     assert set(frame["status"]) == {"failed"}
     assert frame["value"].isna().all()
     assert frame["reason"].str.startswith("client: ").all()
@@ -133,37 +135,37 @@ def test_output_without_a_figure_fails_the_repetition(stdout: str) -> None:
 
 def test_trouble_on_standard_error_spoils_a_good_report() -> None:
     client = factories.end("client", factories.client_output(1e6), "write failed: Connection reset by peer\n")
-    frame = tables.from_records([factories.raw_record(client=client)])
+    frame = measurements.from_records([factories.raw_record(client=client)])
     assert set(frame["status"]) == {"failed"}
     assert set(frame["reason"]) == {"client: iperf reports trouble: write failed: Connection reset by peer"}
 
 
 def test_what_was_said_on_standard_error_is_in_the_reason_once() -> None:
     client = factories.end("client", "", "iperf: not found\n")
-    frame = tables.from_records([factories.raw_record(client=client)])
+    frame = measurements.from_records([factories.raw_record(client=client)])
     assert frame["reason"].str.count("iperf: not found").eq(1).all()
 
 
 def test_a_run_cut_short_has_failed() -> None:
     client = factories.end("client", factories.client_output(1e6, duration_s=3.0))
-    frame = tables.from_records([factories.raw_record(client=client)])
+    frame = measurements.from_records([factories.raw_record(client=client)])
     assert set(frame["reason"]) == {"client: the report is of 3 s instead of 10 s"}
 
 
 def test_a_server_s_output_is_no_client_s_report() -> None:
     client = factories.end("client", factories.server_output(1e6))
-    frame = tables.from_records([factories.raw_record(client=client)])
+    frame = measurements.from_records([factories.raw_record(client=client)])
     assert set(frame["reason"]) == {"client: the output is that of a server"}
 
 
 def test_a_missing_client_fails_the_repetition() -> None:
-    frame = tables.from_records([factories.raw_record(client=None)])
+    frame = measurements.from_records([factories.raw_record(client=None)])
     assert set(frame["reason"]) == {"client: no output was recorded"}
 
 
 @pytest.mark.parametrize("server", [None, factories.end("server", "Killed")])
 def test_a_client_without_a_server_s_report_is_no_witness(server: End | None) -> None:
-    frame = tables.from_records([factories.raw_record(server=server)])
+    frame = measurements.from_records([factories.raw_record(server=server)])
     assert set(frame["status"]) == {"failed"}
     assert frame["value"].isna().all()
     assert frame["reason"].str.startswith("server: ").all()
@@ -172,13 +174,13 @@ def test_a_client_without_a_server_s_report_is_no_witness(server: End | None) ->
 def test_a_client_with_an_exit_code_has_failed() -> None:
     good = factories.end("client", factories.client_output(1e6))
     client = dataclasses.replace(good, exit_code=124)
-    frame = tables.from_records([factories.raw_record(client=client)])
+    frame = measurements.from_records([factories.raw_record(client=client)])
     assert frame["reason"].str.startswith("client: ended with exit code 124").all()
 
 
 def test_a_server_that_saw_half_of_it_is_no_witness() -> None:
     server = factories.end("server", factories.server_output(22.0e6))
-    frame = tables.from_records([factories.raw_record(44.0e6, server=server)])
+    frame = measurements.from_records([factories.raw_record(44.0e6, server=server)])
     assert set(frame["reason"]) == {
         "server: it got 27472691 bytes, but the client sent 55050240: one of them did not see the whole run"
     }
@@ -186,7 +188,7 @@ def test_a_server_that_saw_half_of_it_is_no_witness() -> None:
 
 def test_a_server_of_another_run_is_no_witness() -> None:
     output = factories.server_output(44.0e6).replace("port 50308", "port 50309")
-    frame = tables.from_records([factories.raw_record(server=factories.end("server", output))])
+    frame = measurements.from_records([factories.raw_record(server=factories.end("server", output))])
     assert frame["reason"].str.startswith("server: its client was at port 50309, ours at 50308").all()
 
 
@@ -211,7 +213,7 @@ def test_the_figure_is_of_the_longer_time(client_s: float, server_s: float) -> N
         server=factories.end("server", factories.server_output(bits / server_s, server_s)),
         witnesses={"client": factories.witness(), "server": factories.witness("env1 guest")},
     )
-    values = tables.from_records([record]).set_index("metric")["value"]
+    values = measurements.from_records([record]).set_index("metric")["value"]
     assert values["throughput"] == pytest.approx(bits / max(client_s, server_s), rel=0.002)
     assert values["duration"] == max(client_s, server_s)
     assert values["client_throughput"] == pytest.approx(bits / client_s, rel=0.002)
@@ -246,7 +248,7 @@ def test_what_the_witnesses_say_decides(
     record = dataclasses.replace(
         good, witnesses=witnesses, spec={**good.spec, "host": {"connection": connection}}
     )
-    frame = tables.from_records([record])
+    frame = measurements.from_records([record])
     if reason is None:
         assert set(frame["status"]) == {"ok"}
     else:
@@ -270,12 +272,12 @@ def test_witnesses_that_are_none_are_refused(witnesses: object) -> None:
 
 def test_one_repetition_twice_is_refused() -> None:
     with pytest.raises(ParseError, match="repetition 1 of tcp on kvm, boot 1, in env1"):
-        tables.from_records([factories.raw_record(), factories.raw_record(1e6)])
+        measurements.from_records([factories.raw_record(), factories.raw_record(1e6)])
 
 
 def test_a_record_without_its_specification_is_refused() -> None:
     with pytest.raises(ParseError, match=r"env1/kvm/boot1/tcp-1: .*spec\.hypervisor"):
-        tables.from_records([factories.raw_record(spec={})])
+        measurements.from_records([factories.raw_record(spec={})])
 
 
 def test_csv_gives_back_the_same_table(tmp_path: Path) -> None:
@@ -283,43 +285,45 @@ def test_csv_gives_back_the_same_table(tmp_path: Path) -> None:
     # Ids that a careless reader of CSV takes for missing values.
     records.append(factories.raw_record(1e9 / 3, system="null", environment="nan"))
     records.append(factories.failed_record('a, "b"; é', system="na"))
-    frame = tables.from_records(records)
+    frame = measurements.from_records(records)
     path = tmp_path / "deep" / "table.csv"
-    tables.write_csv(frame, path)
-    back = tables.read_csv(path)
+    measurements.write_csv(frame, path)
+    back = measurements.read_csv(path)
     pd.testing.assert_frame_equal(frame, back)
-    assert {name: str(dtype) for name, dtype in back.dtypes.items()} == tables.DTYPES
+    assert {name: str(dtype) for name, dtype in back.dtypes.items()} == measurements.DTYPES
     again = tmp_path / "again.csv"
-    tables.write_csv(back, again)
+    measurements.write_csv(back, again)
     assert again.read_bytes() == path.read_bytes()
 
 
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_csv_gives_back_the_same_number(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
-    frame = tables.from_records([factories.raw_record()])
+    frame = measurements.from_records([factories.raw_record()])
     frame["value"] = value
     path = tmp_path_factory.mktemp("csv") / "table.csv"
-    tables.write_csv(frame, path)
-    assert list(tables.read_csv(path)["value"]) == [value] * len(frame)
+    measurements.write_csv(frame, path)
+    assert list(measurements.read_csv(path)["value"]) == [value] * len(frame)
 
 
 def test_an_empty_table_has_the_columns_types(tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
-    tables.write_csv(tables.from_records([]), path)
-    frame = tables.read_csv(path)
-    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == tables.DTYPES
-    assert tables.concatenate([path, path]).empty
-    assert tables.repetitions(frame) == ()
+    measurements.write_csv(measurements.from_records([]), path)
+    frame = measurements.read_csv(path)
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == measurements.DTYPES
+    assert measurements.concatenate([path, path]).empty
+    assert measurements.repetitions(frame) == ()
 
 
 def test_repetitions_are_the_client_s_throughput() -> None:
-    frame = tables.from_records([factories.raw_record(44.0e6), factories.failed_record("why", repetition=2)])
-    good, bad = tables.repetitions(frame)
+    frame = measurements.from_records(
+        [factories.raw_record(44.0e6), factories.failed_record("why", repetition=2)]
+    )
+    good, bad = measurements.repetitions(frame)
     assert good.throughput_bps == pytest.approx(44.0e6)
     assert (bad.throughput_bps, bad.reason) == (None, "why")
 
 
-HEADER = ",".join(tables.COLUMNS)
+HEADER = ",".join(measurements.COLUMNS)
 ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,44000000.0,bit/s"
 
 
@@ -346,25 +350,25 @@ def test_another_file_is_refused_by_name(tmp_path: Path, text: str, complaint: s
     path = tmp_path / "other.csv"
     path.write_text(text)
     with pytest.raises(ParseError) as error:
-        tables.read_csv(path)
+        measurements.read_csv(path)
     assert complaint in str(error.value)
     assert str(path) in str(error.value)
 
 
 def test_columns_may_be_in_another_order(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    frame = tables.from_records([factories.raw_record()])
-    frame[list(reversed(tables.COLUMNS))].to_csv(path, index=False)
-    pd.testing.assert_frame_equal(tables.read_csv(path), frame)
+    frame = measurements.from_records([factories.raw_record()])
+    frame[list(reversed(measurements.COLUMNS))].to_csv(path, index=False)
+    pd.testing.assert_frame_equal(measurements.read_csv(path), frame)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ParseError, match="not a CSV file"):
-        tables.read_csv(path)
+        measurements.read_csv(path)
     with pytest.raises(ParseError, match="cannot be read"):
-        tables.read_csv(tmp_path / "absent.csv")
+        measurements.read_csv(tmp_path / "absent.csv")
 
 
 def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
@@ -382,7 +386,7 @@ def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
     done = run("collect_measurements.py", "--output", whole, *parts)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    points = tables.repetitions(tables.read_csv(whole))
+    points = measurements.repetitions(measurements.read_csv(whole))
     assert len(points) == 12
     assert [p.throughput_bps is None for p in points if p.system == "qemu"] == [
         False,

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import factories
 import pytest
-from hvcost import network, witness
-from hvcost.connections.local import LocalConnection
+from hvcost.environments import network
 from hvcost.errors import MachineError, ParseError
-from hvcost.record import Reading, Witness
+from hvcost.machines import witness
+from hvcost.machines.local import LocalConnection
+from hvcost.model.record import Reading, Witness
 from hypothesis import given
 from hypothesis import strategies as st
 

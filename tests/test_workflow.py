@@ -25,7 +25,9 @@ from typing import Any
 import pytest
 import snakemake.cli  # type: ignore[import-untyped]
 import yaml
-from hvcost import config, plan
+from hvcost.planning import config, plan
+from hvcost.planning.experiment import Experiment
+from hvcost.planning.sources import sources_of
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests/workflow"
@@ -132,10 +134,19 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     shutil.copy2(ROOT / "Snakefile", folder)
     for program in PROGRAMS:
-        shutil.copy2(DATA / "program.py", folder / f"scripts/{program}.py")
+        text = (DATA / "program.py").read_text() + _imports(ROOT / f"scripts/{program}.py")
+        (folder / f"scripts/{program}.py").write_text(text)
     shutil.copy2(DATA / "config.yaml", folder / "config/config.yaml")
     (folder / "session-takes-s").write_text("0")
     return Project(folder)
+
+
+def _imports(program: Path) -> str:
+    """What a program imports, as a function that nobody calls: its rule depends on that."""
+    nodes = ast.walk(ast.parse(program.read_text()))
+    imports = [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    own = [line for line in imports if "__future__" not in line]
+    return "\n\ndef imports():\n" + "".join(f"    {line}\n" for line in own)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +216,7 @@ def _of_each(rule: str, environments: Any = ENVIRONMENTS) -> set[str]:
     return {f"{rule} {environment}" for environment in environments}
 
 
-def _experiment(project: Project) -> config.Experiment:
+def _experiment(project: Project) -> Experiment:
     return config.read(project.folder / "config/config.yaml", SCHEMA)
 
 
@@ -579,35 +590,5 @@ def test_rules_of_analysis_track_all_that_their_programs_import(fresh: Project) 
     for name, fields in _jobs(fresh.dry_run()[1]):
         inputs.setdefault(name.split()[0], set()).update(fields["input"].split(", "))
     for rule in ANALYSIS:
-        missing = _imported(Path(f"scripts/{rule}.py")) - inputs[rule]
-        assert not missing, f"{rule} does not track {sorted(missing)}"
-
-
-def _is_for_types(block: ast.stmt) -> bool:
-    """Whether a block is for the type checker alone, so that its imports never happen."""
-    return isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-
-
-def _imported(program: Path) -> set[str]:
-    """Files of the package that a program imports, directly or not, but packages' empty inits."""
-    found: set[Path] = set()
-    queue = [program]
-    while queue:
-        file = queue.pop()
-        tree = ast.parse((ROOT / file).read_text())
-        unused = {id(node) for block in tree.body if _is_for_types(block) for node in ast.walk(block)}
-        for node in ast.walk(tree):
-            names = []
-            if id(node) in unused:
-                continue
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            for name in names:
-                base = Path("scripts", *name.split("."))
-                for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-                    if (ROOT / candidate).is_file() and candidate not in found:
-                        found.add(candidate)
-                        queue.append(candidate)
-    return {str(file) for file in found if file != Path("scripts/hvcost/__init__.py")}
+        needed = {str(Path(path).relative_to(ROOT)) for path in sources_of(ROOT / f"scripts/{rule}.py")}
+        assert needed <= inputs[rule], f"{rule} does not track {sorted(needed - inputs[rule])}"

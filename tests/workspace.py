@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost import environment, network, record
-from hvcost.connections.base import Journal
-from hvcost.environment import Operation
-from hvcost.hosts.preparation import place_of_prepared
+from hvcost.environments import network, operation
+from hvcost.environments.place import Operation
+from hvcost.environments.preparation import place_of_prepared
 from hvcost.hypervisors import BootMode
+from hvcost.machines.base import Journal
+from hvcost.model import record
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config", "envs", "profiles", "rules", "scripts")
@@ -83,5 +84,5 @@ class Workspace:
         hardware = {key: prepared["host"][key] for key in ("cpus", "memory_mib", "accelerator")}
         place = place_of_prepared(host_json, self.state, prepared["link"], hardware, {})
         place = dataclasses.replace(place, host_image=self.folder / "results/host-image/manifest.json")
-        with environment.in_operation(place, Journal(), purpose="measure", boot_mode=boot_mode) as opened:
+        with operation.in_operation(place, Journal(), purpose="measure", boot_mode=boot_mode) as opened:
             yield opened

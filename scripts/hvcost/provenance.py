@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from hvcost.record import Facts
+from hvcost.model.record import Facts
 
 UNKNOWN = "unknown: not in a git checkout"
 

@@ -14,22 +14,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hvcost import environment, provenance, record
-from hvcost.connections.base import Connection, Journal
-from hvcost.connections.local import LocalConnection
-from hvcost.environment import Operation, Place
+from hvcost import provenance
+from hvcost.environments import preparation
+from hvcost.environments.congestion import check_congestion_control
+from hvcost.environments.operation import check_host, in_operation
+from hvcost.environments.place import BRIDGE, Operation, Place
+from hvcost.environments.reachability import check_way
 from hvcost.errors import HvcostError, MachineError, ParseError, told
-from hvcost.guest.image import GuestImage, GuestShape
-from hvcost.hosts import facts, preparation
-from hvcost.hosts.congestion import check_congestion_control
-from hvcost.hosts.reachability import check_way
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
-from hvcost.network import Link
-from hvcost.record import End, Order, Record, Witness
-from hvcost.server import Server
+from hvcost.images.guest import GuestImage, GuestShape
+from hvcost.machines import facts
+from hvcost.machines.base import Connection, Journal
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.server import Server
+from hvcost.machines.witness import ask, check_wire
+from hvcost.model import record
+from hvcost.model.link import Link
+from hvcost.model.record import End, Order, Record, Witness
 from hvcost.tools import Tool, load_tool
-from hvcost.verdict import WIRED, judge, judge_client
-from hvcost.witness import ask, check_wire
+from hvcost.tools.verdict import WIRED, judge, judge_client
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +105,7 @@ def measure(
     runs = runs_of(spec)
     driver = load_driver(spec.hypervisor)(spec.options)
     records = []
-    with environment.in_operation(
+    with in_operation(
         place,
         journal,
         purpose="measure",
@@ -112,7 +115,7 @@ def measure(
         host_facts = None
         if driver.needs_host:
             host_facts = facts.collect(operation.host, operation.host_interface)
-            environment.check_host(place, host_facts, driver.boot_mode)
+            check_host(place, host_facts, driver.boot_mode)
         plan = _prepare(spec, place, operation, driver, guest)
         driver.prepare(operation.host)
         if plan.guest:
@@ -176,7 +179,7 @@ def _prepare(
     else:
         preparation.ensure_bridge(host, operation.host_interface, link)
     if place.is_real:
-        check_way(operation.client, operation.client_interface, host, environment.BRIDGE, link)
+        check_way(operation.client, operation.client_interface, host, BRIDGE, link)
     if place.host["connection"] in WIRED:
         _check_wires(operation, driver, link)
     to_start: Guest | None = None
@@ -186,7 +189,7 @@ def _prepare(
     return SystemPlan(
         name=f"{place.name} guest {spec.system}",
         guest=to_start,
-        bridge=environment.BRIDGE,
+        bridge=BRIDGE,
         interface=operation.host_interface,
         host_address=operation.host_address,
         link=link,

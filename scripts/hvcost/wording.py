@@ -1,6 +1,8 @@
-"""Numbers as one says them to people."""
+"""Numbers and lists as one says them to people."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def minutes(duration_s: float) -> str:
@@ -14,3 +16,8 @@ def minutes(duration_s: float) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, such as `1 run` or `2 runs`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names one after the other."""
+    return ", ".join(str(name) for name in names)

@@ -10,64 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hvcost.errors import ConfigError
-from hvcost.link import tcp_limit_bps
+from hvcost.model.description import Environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hvcost.statistics.rows import CellStatistics
-    from hvcost.tables import Repetition
-
-BASELINE = "bare-metal"
-UNDER_XEN = "bare-metal-dom0"
-PROVIDED = "provided"
-
-
-@dataclass(frozen=True)
-class Environment:
-    """One environment of the resolved configuration, as far as figures show it."""
-
-    id: str
-    description: str
-    hypervisors: Mapping[str, str]
-    workloads: tuple[str, ...]
-    link: Mapping[str, Any]
-    host: Mapping[str, Any]
-    client: Mapping[str, Any]
-    guest: Mapping[str, Any]
-
-    @property
-    def emulated(self) -> bool:
-        """Whether the host is a machine that a computer plays."""
-        return self.host.get("connection") == "emulated"
-
-    @property
-    def title(self) -> str:
-        """Name for titles; it never lets emulated machines pass for hardware."""
-        name = f"{self.id}: {self.description}" if self.description else self.id
-        return f"{name} (emulated machines)" if self.emulated else name
-
-    @property
-    def caveat(self) -> str:
-        """What a reader must know before comparing the numbers with those of other computers."""
-        if self.emulated:
-            return "Emulated machines: compare systems with each other, not with hardware."
-        if self.host.get("connection") == self.client.get("connection") == "local":
-            return "Host and client are one computer, joined by a virtual link."
-        return ""
-
-    @property
-    def link_bps(self) -> float:
-        """Rate of the link on the wire."""
-        return float(self.link["rate_mbit"]) * 1e6
-
-    @property
-    def tcp_limit_bps(self) -> float:
-        """Most that one TCP connection can carry over the link in full-sized packets."""
-        return tcp_limit_bps(float(self.link["rate_mbit"]), float(self.link["mtu"]))
+    from hvcost.analysis.measurements import Repetition
+    from hvcost.analysis.rows import CellStatistics
 
 
 @dataclass(frozen=True)
@@ -78,42 +30,6 @@ class Picture:
     title: str
     description: str
     figure: Figure
-
-
-def environment(data: object) -> Environment:
-    """Environment from what the workflow says about it; ConfigError names the key that is wrong.
-
-    Needed are `environment` (its id), `systems` (a list of objects with `system` and `hypervisor`),
-    `link`, `host` and `client`; `description`, `guest` and `workloads` (names) are shown if there.
-    """
-    if not isinstance(data, Mapping):
-        raise ConfigError("environment: expected an object")
-    id = data.get("environment", "")
-    for key in ("environment", "systems", "link", "host", "client"):
-        if key not in data:
-            raise ConfigError(f"environment {id}: `{key}` is missing")
-    for key in ("link", "host", "client"):
-        if not isinstance(data[key], Mapping):
-            raise ConfigError(f"environment {id}: `{key}` is not an object")
-    for key in ("rate_mbit", "mtu"):
-        if not isinstance(data["link"].get(key), int | float):
-            raise ConfigError(f"environment {id}: `link.{key}` is not a number")
-    try:
-        hypervisors = {str(item["system"]): str(item["hypervisor"]) for item in data["systems"]}
-    except (KeyError, TypeError):
-        raise ConfigError(
-            f"environment {id}: `systems` is not a list of objects with `system` and `hypervisor`"
-        ) from None
-    return Environment(
-        id=str(id),
-        description=" ".join(str(data.get("description") or "").split()),
-        hypervisors=hypervisors,
-        workloads=tuple(map(str, data.get("workloads") or ())),
-        link=data["link"],
-        host=data["host"],
-        client=data["client"],
-        guest=data.get("guest") or {},
-    )
 
 
 def emulated_note(environments: Sequence[Environment]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hvcost.analysis.rows import CellStatistics
 from hvcost.figures import (
-    Environment,
     Picture,
     alike_links,
     emulated_note,
@@ -15,11 +15,13 @@ from hvcost.figures import (
     style,
     systems_shown,
 )
-from hvcost.statistics.rows import CellStatistics
+from hvcost.figures.rates import Unit, number_text, rate_text, unit_for
+from hvcost.figures.text import INK
+from hvcost.model.description import Environment
 
 # Colours stand for systems, so environments have none.
 LOOKS = tuple(
-    style.SystemStyle(style.INK, marker, filled)
+    style.SystemStyle(INK, marker, filled)
     for marker, filled in (("o", True), ("s", False), ("^", True), ("D", False), ("v", True), ("P", False))
 )
 ROOM = 1.25
@@ -36,7 +38,7 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], w
         for bps in (cell.median_bps, cell.median_low_bps, cell.median_high_bps)
         if bps
     ]
-    unit = style.unit_for(max([*seen, *limits]))
+    unit = unit_for(max([*seen, *limits]))
     groups = [
         _group(system, environments, own, unit) for system in systems_shown(environments, list(own.values()))
     ] or [
@@ -58,7 +60,7 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], w
             forest.Line(
                 alike[0].tcp_limit_bps / unit.bps,
                 f"{', '.join(environment.id for environment in alike)}: "
-                f"TCP limit {style.rate_text(alike[0].tcp_limit_bps)}",
+                f"TCP limit {rate_text(alike[0].tcp_limit_bps)}",
                 (1.0, 1.5),
             )
             for alike in alike_links(environments)
@@ -78,7 +80,7 @@ def _group(
     system: str,
     environments: Sequence[Environment],
     cells: Mapping[tuple[str, str], CellStatistics],
-    unit: style.Unit,
+    unit: Unit,
 ) -> forest.Group:
     """Rows of the environments that have the system, each with the look of its place among all."""
     return forest.Group(
@@ -92,7 +94,7 @@ def _group(
 
 
 def _row(
-    environment: Environment, look: style.SystemStyle, cell: CellStatistics | None, unit: style.Unit
+    environment: Environment, look: style.SystemStyle, cell: CellStatistics | None, unit: Unit
 ) -> forest.Row:
     if cell is None:
         return forest.Row(environment.id, look, instead="no measurements")
@@ -101,7 +103,7 @@ def _row(
         said = "median 0" if cell.ok else f"none of {cell.planned} repetitions succeeded"
         return forest.Row(environment.id, look, instead=said)
     at_limit = f", {cell.limit_said}" if cell.limit_said else ""
-    median = style.number_text(cell.median_bps / unit.bps)
+    median = number_text(cell.median_bps / unit.bps)
     if not cell.median_low_bps or not cell.median_high_bps:
         return forest.Row(
             environment.id, look, cell.median_bps / unit.bps, numbers=f"{median}, no interval{at_limit}"
@@ -112,7 +114,7 @@ def _row(
         look,
         cell.median_bps / unit.bps,
         (low, high),
-        f"{median} [{style.number_text(low)}, {style.number_text(high)}]{at_limit}",
+        f"{median} [{number_text(low)}, {number_text(high)}]{at_limit}",
     )
 
 
@@ -125,7 +127,7 @@ def _interval_text(cells: Sequence[CellStatistics]) -> str:
     return f"its exact interval ({' to '.join(ends)} % confidence)"
 
 
-def _scale(seen_bps: Sequence[float], limits_bps: Sequence[float], unit: style.Unit) -> forest.Scale:
+def _scale(seen_bps: Sequence[float], limits_bps: Sequence[float], unit: Unit) -> forest.Scale:
     """Ten to one at least: a shorter logarithmic axis has hardly a round number to be labelled."""
     low, high = min([*seen_bps, *limits_bps]) / unit.bps, max([*seen_bps, *limits_bps]) / unit.bps
     return forest.Scale(

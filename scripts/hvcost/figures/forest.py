@@ -16,6 +16,19 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from hvcost.figures import style
+from hvcost.figures.rates import log_ticks
+from hvcost.figures.text import (
+    FAINT,
+    LINK,
+    MUTED,
+    SMALL_PT,
+    TEXT_PT,
+    TITLE_PT,
+    Paragraph,
+    line_height,
+    paragraphs_height,
+    write_paragraphs,
+)
 
 EDGE_IN = 0.12
 PLOT_IN = 4.2
@@ -103,18 +116,16 @@ class _Cells:
 
     def __init__(self, row: Row) -> None:
         self.row = row
-        self.label = style.Paragraph.fit(row.label, MAX_LABEL_IN)
-        self.numbers = style.Paragraph.fit(row.numbers, MAX_NUMBERS_IN, style.SMALL_PT)
-        self.instead = style.Paragraph.fit(
-            row.instead, PLOT_IN - 2 * COLUMN_GAP_IN, style.SMALL_PT, style.MUTED
-        )
+        self.label = Paragraph.fit(row.label, MAX_LABEL_IN)
+        self.numbers = Paragraph.fit(row.numbers, MAX_NUMBERS_IN, SMALL_PT)
+        self.instead = Paragraph.fit(row.instead, PLOT_IN - 2 * COLUMN_GAP_IN, SMALL_PT, MUTED)
         text_in = max(self.label.height, self.numbers.height, self.instead.height)
         self.height = max(MIN_ROW_IN, text_in + TEXT_GAP_IN)
 
 
 def draw(words: Words, groups: Sequence[Group], scale: Scale, lines: Sequence[Line]) -> Figure:
     """Figure of all rows in their order."""
-    titles = [style.Paragraph.fit(group.title, MAX_TITLE_IN, weight="bold") for group in groups]
+    titles = [Paragraph.fit(group.title, MAX_TITLE_IN, weight="bold") for group in groups]
     cells = [[_Cells(row) for row in group.rows] for group in groups]
     every = [each for group in cells for each in group]
     heights = [
@@ -127,28 +138,28 @@ def draw(words: Words, groups: Sequence[Group], scale: Scale, lines: Sequence[Li
     label_right += max(each.label.width for each in every)
     left = label_right + COLUMN_GAP_IN
     numbers_left = left + PLOT_IN + COLUMN_GAP_IN
-    numbers_title = style.Paragraph.fit(words.numbers, MAX_NUMBERS_IN, style.SMALL_PT, style.MUTED)
+    numbers_title = Paragraph.fit(words.numbers, MAX_NUMBERS_IN, SMALL_PT, MUTED)
     width = numbers_left + max([numbers_title.width, *(each.numbers.width for each in every)]) + EDGE_IN
     text_in = width - 2 * EDGE_IN
     header = [
-        style.Paragraph.fit(words.title, text_in, style.TITLE_PT, weight="bold"),
-        style.Paragraph.fit(words.header, text_in, colour=style.MUTED),
+        Paragraph.fit(words.title, text_in, TITLE_PT, weight="bold"),
+        Paragraph.fit(words.header, text_in, colour=MUTED),
     ]
-    footer = [style.Paragraph.fit(text, text_in, style.SMALL_PT, style.MUTED) for text in words.footer]
+    footer = [Paragraph.fit(text, text_in, SMALL_PT, MUTED) for text in words.footer]
     # The text of a line ends at it, over those of the lines to its left: so no line crosses a text.
     ends = [left + scale.share(line.value) * PLOT_IN for line in lines]
     texts = [
-        style.Paragraph.fit(line.text, end - EDGE_IN, style.SMALL_PT, style.MUTED)
+        Paragraph.fit(line.text, end - EDGE_IN, SMALL_PT, MUTED)
         for line, end in zip(lines, ends, strict=True)
     ]
-    above = max(style.paragraphs_height(texts), numbers_title.height) + 2 * TEXT_GAP_IN
-    bottom = EDGE_IN + style.paragraphs_height(footer) + BELOW_PLOT_IN
+    above = max(paragraphs_height(texts), numbers_title.height) + 2 * TEXT_GAP_IN
+    bottom = EDGE_IN + paragraphs_height(footer) + BELOW_PLOT_IN
     plot_top = bottom + plot_height
-    height = plot_top + above + style.paragraphs_height(header) + EDGE_IN
+    height = plot_top + above + paragraphs_height(header) + EDGE_IN
 
     figure = Figure(figsize=(width, height))
-    style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
-    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+    write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    write_paragraphs(figure, EDGE_IN, EDGE_IN + paragraphs_height(footer), footer)
     numbers_title.write(figure, numbers_left, plot_top + TEXT_GAP_IN + numbers_title.height)
     axes = _axes(figure, scale, left, bottom, plot_height)
     text_bottom = plot_top + TEXT_GAP_IN
@@ -157,7 +168,7 @@ def draw(words: Words, groups: Sequence[Group], scale: Scale, lines: Sequence[Li
         axes.plot(
             [line.value] * 2,
             [plot_height, plot_top - text_bottom + 0.03 if text.lines else 0.0],
-            color=style.LINK,
+            color=LINK,
             linestyle=(0, line.dashes),
             linewidth=1,
             zorder=2,
@@ -170,7 +181,7 @@ def draw(words: Words, groups: Sequence[Group], scale: Scale, lines: Sequence[Li
     for title, group, group_height in zip(titles, cells, heights, strict=True):
         if group_top < plot_top:
             _separate(figure, group_top + GROUP_GAP_IN / 2, width)
-        first_line = group[0].height / 2 - style.line_height(style.TEXT_PT) / 2
+        first_line = group[0].height / 2 - line_height(TEXT_PT) / 2
         title.write(figure, EDGE_IN, group_top - min(first_line, group_height - title.height))
         top = group_top
         for each in group:
@@ -196,7 +207,7 @@ def _axes(figure: Figure, scale: Scale, left: float, bottom: float, height: floa
     axes.grid(axis="x")
     if scale.logarithmic:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(style.log_ticks(scale.low, scale.high)))
+        axes.xaxis.set_major_locator(FixedLocator(log_ticks(scale.low, scale.high)))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
@@ -206,7 +217,7 @@ def _axes(figure: Figure, scale: Scale, left: float, bottom: float, height: floa
     return axes
 
 
-def _write_instead(figure: Figure, left: float, middle: float, said: style.Paragraph) -> None:
+def _write_instead(figure: Figure, left: float, middle: float, said: Paragraph) -> None:
     """Write over the plot, on a ground that keeps its lines away from the text."""
     bottom = middle - said.height / 2
     figure.add_artist(
@@ -227,7 +238,7 @@ def _separate(figure: Figure, y: float, width: float) -> None:
         Line2D(
             [EDGE_IN, width - EDGE_IN],
             [y, y],
-            color=style.FAINT,
+            color=FAINT,
             linewidth=0.6,
             transform=figure.dpi_scale_trans,
             zorder=-1,

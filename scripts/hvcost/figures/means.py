@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hvcost.analysis.measurements import Repetition, as_measured
 from hvcost.figures import (
-    Environment,
     Picture,
     alike_links,
     emulated_note,
@@ -18,8 +18,31 @@ from hvcost.figures import (
     style,
     systems_shown,
 )
+from hvcost.figures.rates import (
+    Level,
+    Unit,
+    draw_level,
+    label_levels,
+    link_levels,
+    number_text,
+    rate_axis,
+    unit_for,
+)
 from hvcost.figures.repetitions import spoken
-from hvcost.tables import Repetition, as_measured
+from hvcost.figures.text import (
+    INK,
+    MUTED,
+    SMALL_PT,
+    TEXT_PT,
+    TITLE_PT,
+    Paragraph,
+    paragraphs_height,
+    text_width,
+    wrapped,
+    write_line,
+    write_paragraphs,
+)
+from hvcost.model.description import Environment
 
 PLOT_IN = 3.4
 MIN_PLOT_WIDTH_IN = 4.8
@@ -75,50 +98,50 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
     plot_width_in = max(MIN_PLOT_WIDTH_IN, shown_in)
 
     levels = _levels(environments)
-    unit = style.unit_for(
+    unit = unit_for(
         max([v for c in columns for v in c.values] + [level.bps for level in levels], default=0.0)
     )
     rows = ("environment", f"mean, {unit.name}", "ok / planned")
-    left_in = EDGE_IN + max(0.7, *(style.text_width(row, style.SMALL_PT) + 0.1 for row in rows))
-    beside_in = max((style.text_width(level.text, style.SMALL_PT) for level in levels), default=0.0)
+    left_in = EDGE_IN + max(0.7, *(text_width(row, SMALL_PT) + 0.1 for row in rows))
+    beside_in = max((text_width(level.text, SMALL_PT) for level in levels), default=0.0)
     text_in = left_in + plot_width_in + 0.2 + beside_in - EDGE_IN
     title = f"Mean throughput per system and environment{emulated_note(environments)}"
     header = [
-        style.Paragraph.fit(
+        Paragraph.fit(
             title,
             text_in,
-            style.TITLE_PT,
+            TITLE_PT,
             weight="bold",
         ),
-        style.Paragraph.fit(
+        Paragraph.fit(
             f"Workload {workload}: throughput reported by the client. Points: repetitions in their "
             "order, from left to right; line beside them: their arithmetic mean.",
             text_in,
-            colour=style.MUTED,
+            colour=MUTED,
         ),
     ]
     footer = [
-        style.Paragraph.fit(text, text_in, style.SMALL_PT, style.MUTED)
+        Paragraph.fit(text, text_in, SMALL_PT, MUTED)
         for text in (*environment_notes(environments), limit_note(environments))
     ]
     id_lines = max(len(_id_lines(environment)) for environment in environments)
     table_in = ROW_IN * (id_lines + len(rows)) + 0.12
-    bottom = EDGE_IN + style.paragraphs_height(footer) + 0.08 + table_in
+    bottom = EDGE_IN + paragraphs_height(footer) + 0.08 + table_in
     width = text_in + 2 * EDGE_IN
-    height = bottom + PLOT_IN + 0.15 + style.paragraphs_height(header) + EDGE_IN
+    height = bottom + PLOT_IN + 0.15 + paragraphs_height(header) + EDGE_IN
 
     figure = Figure(figsize=(width, height))
-    style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
-    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+    write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    write_paragraphs(figure, EDGE_IN, EDGE_IN + paragraphs_height(footer), footer)
     axes = style.add_axes(figure, left_in, bottom, plot_width_in, PLOT_IN)
     # Columns keep their size when there are few of them, and stand in the middle.
     shift = (plot_width_in - shown_in) / 2
     axes.set_xlim(-shift, plot_width_in - shift)
     axes.set_xticks([])
-    unit = style.rate_axis(axes, [v for c in columns for v in c.values], [level.bps for level in levels])
+    unit = rate_axis(axes, [v for c in columns for v in c.values], [level.bps for level in levels])
     for level in levels:
-        style.draw_level(axes, unit, level)
-    style.label_levels(figure, axes, unit, levels)
+        draw_level(axes, unit, level)
+    label_levels(figure, axes, unit, levels)
     for column in columns:
         _draw_column(axes, column, styles[column.system], unit)
     _write_table(figure, columns, rows, unit, _Places(left_in, left_in + shift, bottom, id_lines))
@@ -137,7 +160,7 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
 
 
 def _id_lines(environment: Environment) -> list[str]:
-    return style.wrapped(environment.id, MAX_ID_IN, style.SMALL_PT)
+    return wrapped(environment.id, MAX_ID_IN, SMALL_PT)
 
 
 def _columns(
@@ -158,12 +181,12 @@ def _columns(
         widths = [
             max(
                 MIN_COLUMN_IN,
-                *(style.text_width(line, style.SMALL_PT) + 0.12 for line in _id_lines(environment)),
+                *(text_width(line, SMALL_PT) + 0.12 for line in _id_lines(environment)),
             )
             for environment in present
         ]
         # The system's name stands under its columns.
-        missing = style.text_width(system, style.TEXT_PT, "bold") + 0.3 - sum(widths)
+        missing = text_width(system, TEXT_PT, "bold") + 0.3 - sum(widths)
         widths = [width + max(0.0, missing) / len(widths) for width in widths]
         x += SYSTEM_GAP_IN / 2
         for environment, width in zip(present, widths, strict=True):
@@ -173,20 +196,20 @@ def _columns(
     return columns
 
 
-def _levels(environments: Sequence[Environment]) -> list[style.Level]:
+def _levels(environments: Sequence[Environment]) -> list[Level]:
     """Lines of the links; environments with the same link share them."""
     links = alike_links(environments)
     return [
         level
         for alike in links
-        for level in style.link_levels(
+        for level in link_levels(
             alike[0],
             f"{', '.join(environment.id for environment in alike)}: " if len(links) > 1 else "",
         )
     ]
 
 
-def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: style.Unit) -> None:
+def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: Unit) -> None:
     usable = min(column.width, 0.8) * 0.55
     left = column.x - (usable + 0.06 + MEAN_IN) / 2
     right = left + usable
@@ -215,7 +238,7 @@ def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: styl
         axes.plot(
             [right + 0.06, right + 0.06 + MEAN_IN],
             [mean / unit.bps] * 2,
-            color=style.INK,
+            color=INK,
             linewidth=2.2,
             solid_capstyle="butt",
             zorder=4,
@@ -234,7 +257,7 @@ def _write_table(
     figure: Figure,
     columns: Sequence[_Column],
     rows: Sequence[str],
-    unit: style.Unit,
+    unit: Unit,
     places: _Places,
 ) -> None:
     """The columns' numbers under them, and the systems' names."""
@@ -242,17 +265,15 @@ def _write_table(
     numbers = first - ROW_IN * (places.id_lines - 1)
     baselines = [first, *(numbers - ROW_IN * row for row in range(1, len(rows)))]
     for name, y in zip(rows, baselines, strict=True):
-        style.write_line(
-            figure, places.left - 0.1, y, name, style.SMALL_PT, colour=style.MUTED, align="right"
-        )
+        write_line(figure, places.left - 0.1, y, name, SMALL_PT, colour=MUTED, align="right")
     for column in columns:
         mean = column.mean_bps
         x = places.origin + column.x
         for row, line in enumerate(_id_lines(column.environment)):
-            style.write_line(figure, x, first - ROW_IN * row, line, style.SMALL_PT, align="center")
-        mean_text = style.number_text(mean / unit.bps) if mean is not None else "none"
+            write_line(figure, x, first - ROW_IN * row, line, SMALL_PT, align="center")
+        mean_text = number_text(mean / unit.bps) if mean is not None else "none"
         for text, y in zip((mean_text, column.count_text), baselines[1:], strict=True):
-            style.write_line(figure, x, y, text, style.SMALL_PT, align="center")
+            write_line(figure, x, y, text, SMALL_PT, align="center")
     for system in dict.fromkeys(column.system for column in columns):
         edges = [
             edge
@@ -260,7 +281,7 @@ def _write_table(
             if column.system == system
             for edge in (column.x - column.width / 2, column.x + column.width / 2)
         ]
-        style.write_line(
+        write_line(
             figure,
             places.origin + (min(edges) + max(edges)) / 2,
             baselines[-1] - ROW_IN - 0.04,

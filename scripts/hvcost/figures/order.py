@@ -12,9 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hvcost.figures import Environment, Picture, style, systems_shown
+from hvcost.analysis.measurements import Repetition, as_measured
+from hvcost.figures import Picture, style, systems_shown
+from hvcost.figures.rates import rate_text
 from hvcost.figures.repetitions import spoken
-from hvcost.tables import Repetition, as_measured
+from hvcost.figures.text import (
+    LINK,
+    MUTED,
+    SMALL_PT,
+    TEXT_PT,
+    TITLE_PT,
+    Paragraph,
+    paragraphs_height,
+    text_width,
+    write_line,
+    write_paragraphs,
+)
+from hvcost.model.description import Environment
 
 EDGE_IN = 0.12
 LEFT_IN = 0.75
@@ -58,7 +72,7 @@ class _Panel:
         count = f"{len(self.runs) - len(self.failed)} of {len(self.runs)} succeeded"
         if self.median_bps is None:
             return count
-        return f"deviation from its median of {style.rate_text(self.median_bps)}; {count}"
+        return f"deviation from its median of {rate_text(self.median_bps)}; {count}"
 
 
 def draw(environment: Environment, repetitions: Sequence[Repetition], workload: str) -> Picture:
@@ -73,10 +87,7 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
     plot_in = min(max(PLOT_WIDTHS_IN[0], len(placed) * RUN_IN), PLOT_WIDTHS_IN[1])
     heading_in = max(
         (
-            0.2
-            + style.text_width(panel.system, style.TEXT_PT, "bold")
-            + 0.1
-            + style.text_width(panel.says, style.SMALL_PT)
+            0.2 + text_width(panel.system, TEXT_PT, "bold") + 0.1 + text_width(panel.says, SMALL_PT)
             for panel in panels
         ),
         default=0.0,
@@ -84,13 +95,13 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
     width = LEFT_IN + max(plot_in, heading_in) + RIGHT_IN
     text_in = width - 2 * EDGE_IN
     header = [
-        style.Paragraph.fit(f"Order of runs, {environment.title}", text_in, style.TITLE_PT, weight="bold"),
-        style.Paragraph.fit(
+        Paragraph.fit(f"Order of runs, {environment.title}", text_in, TITLE_PT, weight="bold"),
+        Paragraph.fit(
             f"Workload {workload}: throughput of every run, in the order in which the runs were made; each "
             "panel has a scale of its own. Points that stay around the line, with no trend: no drift. "
             f"{environment.caveat}",
             text_in,
-            colour=style.MUTED,
+            colour=MUTED,
         ),
     ]
     boots = {(point.system, point.boot) for point in points}
@@ -102,14 +113,14 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
         "Each point is a session of its own." if several_boots and not with_bands else "",
         "Cross: a failed repetition, which has no value." if any(panel.failed for panel in panels) else "",
     ]
-    footer = [style.Paragraph.fit(note, text_in, style.SMALL_PT, style.MUTED) for note in notes]
-    bottom = EDGE_IN + style.paragraphs_height(footer) + BELOW_PLOT_IN
+    footer = [Paragraph.fit(note, text_in, SMALL_PT, MUTED) for note in notes]
+    bottom = EDGE_IN + paragraphs_height(footer) + BELOW_PLOT_IN
     pitch = PANEL_IN + HEADING_IN
-    height = bottom + pitch * len(panels) + style.paragraphs_height(header) + EDGE_IN
+    height = bottom + pitch * len(panels) + paragraphs_height(header) + EDGE_IN
 
     figure = Figure(figsize=(width, height))
-    style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
-    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+    write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    write_paragraphs(figure, EDGE_IN, EDGE_IN + paragraphs_height(footer), footer)
     for row, panel in enumerate(reversed(panels)):
         lowest = bottom + pitch * row
         axes = style.add_axes(figure, LEFT_IN, lowest, plot_in, PANEL_IN)
@@ -137,9 +148,9 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
 
 def _write_heading(figure: Figure, y: float, panel: _Panel) -> None:
     style.draw_mark(figure, LEFT_IN + 0.05, y + 0.045, panel.look)
-    style.write_line(figure, LEFT_IN + 0.2, y, panel.system, weight="bold")
-    beside = LEFT_IN + 0.2 + style.text_width(panel.system, style.TEXT_PT, "bold") + 0.1
-    style.write_line(figure, beside, y, panel.says, style.SMALL_PT, colour=style.MUTED)
+    write_line(figure, LEFT_IN + 0.2, y, panel.system, weight="bold")
+    beside = LEFT_IN + 0.2 + text_width(panel.system, TEXT_PT, "bold") + 0.1
+    write_line(figure, beside, y, panel.says, SMALL_PT, colour=MUTED)
 
 
 def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
@@ -176,7 +187,7 @@ def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
     if not middle:
         axes.set_yticks([])
         return
-    axes.axhline(0, color=style.LINK, linewidth=0.8, zorder=2)
+    axes.axhline(0, color=LINK, linewidth=0.8, zorder=2)
     axes.set_ylim(-1.2 * reach, 1.2 * reach)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], symmetric=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: _percent(value)))

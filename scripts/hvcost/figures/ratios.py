@@ -6,19 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hvcost.figures import (
-    BASELINE,
-    Environment,
-    Picture,
-    emulated_note,
-    environment_notes,
-    forest,
-    style,
-    systems_shown,
-)
-from hvcost.statistics.rows import NOT_BY_THIS_LINK, CellStatistics
+from hvcost.analysis.rows import NOT_BY_THIS_LINK, CellStatistics
+from hvcost.figures import Picture, emulated_note, environment_notes, forest, style, systems_shown
+from hvcost.figures.rates import LOG_FROM_RATIO
+from hvcost.figures.text import LINK
+from hvcost.model.description import BASELINE, Environment
 
-VAGUE = style.SystemStyle(style.LINK, "o", filled=False)
+VAGUE = style.SystemStyle(LINK, "o", filled=False)
 BOUNDS = {
     -1: "“At most”, arrow to the left: bare metal is at the link's limit and may be faster than was seen, "
     "so the true ratio may be lower.",
@@ -120,7 +114,7 @@ def _scale(rows: Sequence[forest.Row]) -> forest.Scale:
     low, high = min(shown), max(shown)
     label = "ratio to bare metal"
     room = forest.ARROW_SHARE
-    if 0 < low < high / style.LOG_FROM_RATIO:
+    if 0 < low < high / LOG_FROM_RATIO:
         margin = (high / low) ** (room / (1 - 2 * room))
         return forest.Scale(label, low / margin, high * margin, logarithmic=True)
     return forest.Scale(label, 0.0, high / (1 - room), logarithmic=False)

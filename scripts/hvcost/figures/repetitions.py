@@ -9,10 +9,24 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hvcost.figures import BASELINE, Environment, Picture, limit_note, style, systems_shown
+from hvcost.figures import Picture, limit_note, style, systems_shown
+from hvcost.figures.rates import Unit, draw_level, label_levels, link_levels, rate_axis, rate_text
+from hvcost.figures.text import (
+    MUTED,
+    SMALL_PT,
+    TEXT_PT,
+    TITLE_PT,
+    Paragraph,
+    paragraphs_height,
+    text_width,
+    wrapped,
+    write_line,
+    write_paragraphs,
+)
+from hvcost.model.description import BASELINE, Environment
 
 if TYPE_CHECKING:
-    from hvcost.tables import Repetition
+    from hvcost.analysis.measurements import Repetition
 
 LEFT_IN = 0.75
 PLOT_IN = 3.2
@@ -45,18 +59,18 @@ def draw(
     failing = [name for name in systems if any(p.throughput_bps is None for p in series[name])]
 
     entries = [style.LegendEntry(styles[name], _legend_text(name, series[name])) for name in systems]
-    levels = style.link_levels(environment)
+    levels = link_levels(environment)
     beside = [level.text for level in levels] + [_failed_text(n, series[n]) for n in failing]
     plot_width_in = min(max(PLOT_WIDTHS_IN[0], columns.count * POINT_IN), PLOT_WIDTHS_IN[1])
-    right_in = 0.2 + max(style.text_width(text, style.SMALL_PT) for text in beside) + EDGE_IN
+    right_in = 0.2 + max(text_width(text, SMALL_PT) for text in beside) + EDGE_IN
     text_in = max([LEFT_IN + plot_width_in + right_in - 2 * EDGE_IN, *(e.width for e in entries)])
     width = text_in + 2 * EDGE_IN
     header = _header(environment, workload, text_in)
     legend = style.legend_rows(entries, text_in)
-    footer = [style.Paragraph.fit(limit_note([environment]), text_in, style.SMALL_PT, style.MUTED)]
+    footer = [Paragraph.fit(limit_note([environment]), text_in, SMALL_PT, MUTED)]
 
     strip_in = STRIP_ROW_IN * len(failing)
-    bottom = EDGE_IN + style.paragraphs_height(footer) + 0.52
+    bottom = EDGE_IN + paragraphs_height(footer) + 0.52
     legend_in = style.LEGEND_ROW_IN * len(legend)
     height = (
         bottom
@@ -64,14 +78,14 @@ def draw(
         + PLOT_IN
         + (0.3 if columns.named else 0.16)
         + legend_in
-        + style.paragraphs_height(header)
+        + paragraphs_height(header)
         + EDGE_IN
     )
 
     figure = Figure(figsize=(width, height))
-    top = style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    top = write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
     style.draw_legend(figure, EDGE_IN, top - 0.02, legend)
-    style.write_paragraphs(figure, EDGE_IN, EDGE_IN + style.paragraphs_height(footer), footer)
+    write_paragraphs(figure, EDGE_IN, EDGE_IN + paragraphs_height(footer), footer)
 
     axes = style.add_axes(figure, LEFT_IN, bottom + strip_in, plot_width_in, PLOT_IN)
     lowest = axes
@@ -79,15 +93,15 @@ def draw(
         lowest = style.add_axes(figure, LEFT_IN, bottom, plot_width_in, strip_in)
         _draw_failures(figure, lowest, columns, {name: series[name] for name in failing}, styles)
         axes.tick_params(axis="x", labelbottom=False, length=0)
-    unit = style.rate_axis(
+    unit = rate_axis(
         axes,
         [p.throughput_bps for own in series.values() for p in own if p.throughput_bps is not None],
         [environment.link_bps, environment.tcp_limit_bps],
     )
     _draw_points(axes, unit, columns, series, styles)
     for level in levels:
-        style.draw_level(axes, unit, level)
-    style.label_levels(figure, axes, unit, levels)
+        draw_level(axes, unit, level)
+    label_levels(figure, axes, unit, levels)
     columns.label(axes, lowest, plot_width_in)
     _say_if_empty(axes, [point for own in series.values() for point in own])
 
@@ -155,7 +169,7 @@ class _Columns:
     def _name_boots(self, axes: Axes, per_in: float) -> None:
         names = [f"session {boot}" for boot in self.boots]
         room = self._pitch * per_in - 0.08
-        if max(style.text_width(name, style.SMALL_PT) for name in names) > room:
+        if max(text_width(name, SMALL_PT) for name in names) > room:
             names = [str(boot) for boot in self.boots]
             shown = set(_thinned(len(names), self._pitch * per_in))
             names = [name if n in shown else "" for n, name in enumerate(names, start=1)]
@@ -166,8 +180,8 @@ class _Columns:
                 xycoords="axes fraction",
                 textcoords="offset points",
                 ha="right",
-                fontsize=style.SMALL_PT,
-                color=style.MUTED,
+                fontsize=SMALL_PT,
+                color=MUTED,
             )
         for number, (boot, name) in enumerate(zip(self.boots, names, strict=True)):
             left = self.x(boot, 1) - 0.5 - BOOT_GAP / 2
@@ -181,14 +195,14 @@ class _Columns:
                 xycoords=axes.get_xaxis_transform(),
                 textcoords="offset points",
                 ha="center",
-                fontsize=style.SMALL_PT,
-                color=style.MUTED,
+                fontsize=SMALL_PT,
+                color=MUTED,
             )
 
 
 def _thinned(count: int, per_in: float) -> list[int]:
     """Numbers from 1 whose labels have room, `per_in` inches apart each."""
-    room = 0.1 + style.text_width(str(count), style.TEXT_PT)
+    room = 0.1 + text_width(str(count), TEXT_PT)
     step = next(
         step for step in (1, 2, 5, 10, 20, 50, 100, 1000, count) if step * per_in >= room or step >= count
     )
@@ -197,14 +211,14 @@ def _thinned(count: int, per_in: float) -> list[int]:
     return [n for n in range(1, count + 1) if n % step == 0 or (n == 1 and step > 2)] or [1]
 
 
-def _header(environment: Environment, workload: str, width_in: float) -> list[style.Paragraph]:
+def _header(environment: Environment, workload: str, width_in: float) -> list[Paragraph]:
     says = (
         f"Workload {workload}: throughput reported by the client; "
         "in brackets: successful / planned repetitions."
     )
     return [
-        style.Paragraph.fit(environment.title, width_in, style.TITLE_PT, weight="bold"),
-        style.Paragraph.fit(f"{says} {environment.caveat}", width_in, colour=style.MUTED),
+        Paragraph.fit(environment.title, width_in, TITLE_PT, weight="bold"),
+        Paragraph.fit(f"{says} {environment.caveat}", width_in, colour=MUTED),
     ]
 
 
@@ -222,7 +236,7 @@ def _failed_text(system: str, points: Sequence[Repetition]) -> str:
 
 def _draw_points(
     axes: Axes,
-    unit: style.Unit,
+    unit: Unit,
     columns: _Columns,
     series: Mapping[str, Sequence[Repetition]],
     styles: Mapping[str, style.SystemStyle],
@@ -248,7 +262,7 @@ def _draw_points(
             )
 
 
-def _scaled(bps: float | None, unit: style.Unit) -> float:
+def _scaled(bps: float | None, unit: Unit) -> float:
     return math.nan if bps is None else bps / unit.bps
 
 
@@ -275,12 +289,12 @@ def _draw_failures(
             **style.CROSS,
         )
         middle = box.y1 * height - (row + 0.5) * STRIP_ROW_IN
-        style.write_line(
+        write_line(
             figure,
             box.x1 * width + 0.08,
             middle - 0.036,
             _failed_text(name, points),
-            style.SMALL_PT,
+            SMALL_PT,
         )
 
 
@@ -289,7 +303,7 @@ def _say_if_empty(axes: Axes, points: Sequence[Repetition]) -> None:
         return
     if points:
         reasons = sorted({point.reason for point in points})
-        said = style.wrapped(reasons[0], 4.2, style.TEXT_PT)
+        said = wrapped(reasons[0], 4.2, TEXT_PT)
         shown = said[:3] + (["…"] if len(said) > 3 else [])
         more = [f"and {len(reasons) - 1} more reasons"] if len(reasons) > 1 else []
         lines = [f"No repetition succeeded: {len(points)} of {len(points)} failed.", *shown, *more]
@@ -303,17 +317,14 @@ def _say_if_empty(axes: Axes, points: Sequence[Repetition]) -> None:
         ha="center",
         va="center",
         linespacing=1.4,
-        bbox={"facecolor": "white", "edgecolor": style.MUTED, "linewidth": 0.6, "pad": 8},
+        bbox={"facecolor": "white", "edgecolor": MUTED, "linewidth": 0.6, "pad": 8},
         zorder=5,
     )
 
 
 def _description(environment: Environment, series: Mapping[str, Sequence[Repetition]]) -> str:
     parts = [spoken(name, points) for name, points in series.items()]
-    parts.append(
-        f"Link {style.rate_text(environment.link_bps)}, "
-        f"TCP limit {style.rate_text(environment.tcp_limit_bps)}."
-    )
+    parts.append(f"Link {rate_text(environment.link_bps)}, TCP limit {rate_text(environment.tcp_limit_bps)}.")
     return " ".join([*parts, environment.caveat]).strip()
 
 
@@ -326,6 +337,6 @@ def spoken(name: str, points: Sequence[Repetition]) -> str:
     if not values:
         return f"{count}."
     return (
-        f"{count}, {style.rate_text(min(values))} to {style.rate_text(max(values))}, "
-        f"mean {style.rate_text(sum(values) / len(values))}."
+        f"{count}, {rate_text(min(values))} to {rate_text(max(values))}, "
+        f"mean {rate_text(sum(values) / len(values))}."
     )

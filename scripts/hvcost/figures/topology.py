@@ -11,7 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
-from hvcost.figures import BASELINE, PROVIDED, UNDER_XEN, Environment, Picture, style
+from hvcost.figures import Picture, style
+from hvcost.figures.rates import rate_text
+from hvcost.figures.text import (
+    MUTED,
+    SMALL_PT,
+    TEXT_PT,
+    TITLE_PT,
+    Paragraph,
+    paragraphs_height,
+    write_paragraphs,
+)
+from hvcost.model.description import BASELINE, PROVIDED, UNDER_XEN, Environment
 
 EDGE_IN = 0.15
 PAD_IN = 0.1
@@ -32,18 +43,18 @@ class _Box:
     """Text in a frame; its height follows from the text."""
 
     width: float
-    paragraphs: tuple[style.Paragraph, ...]
+    paragraphs: tuple[Paragraph, ...]
 
     @property
     def height(self) -> float:
-        return style.paragraphs_height(self.paragraphs) + 2 * PAD_IN
+        return paragraphs_height(self.paragraphs) + 2 * PAD_IN
 
     def draw(
         self, figure: Figure, x: float, top: float, height: float | None = None, indent: float = 0.0
     ) -> None:
         frame(figure, x, top, self.width, height or self.height)
         slack = ((height or self.height) - self.height) / 2
-        style.write_paragraphs(figure, x + PAD_IN + indent, top - PAD_IN - slack, self.paragraphs)
+        write_paragraphs(figure, x + PAD_IN + indent, top - PAD_IN - slack, self.paragraphs)
 
 
 def draw(environment: Environment, facts: Facts, systems: Mapping[str, str]) -> Picture:
@@ -57,35 +68,35 @@ def draw(environment: Environment, facts: Facts, systems: Mapping[str, str]) -> 
     inner_in = NIC_IN + GAP_IN + BRIDGE_IN + GAP_IN + SYSTEM_IN
     host_in = inner_in + 2 * PAD_IN
     host_text = [
-        style.Paragraph(("Host",), style.TEXT_PT + 1, weight="bold"),
+        Paragraph(("Host",), TEXT_PT + 1, weight="bold"),
         *_small(_host_lines(environment, facts), inner_in),
     ]
     note_text = _small([_note(environment)], inner_in)
     stack_in = sum(box.height + SYSTEM_GAP_IN for box in boxes.values()) - SYSTEM_GAP_IN
     rows_in = max(stack_in, interface.height, bridge.height)
-    host_text_in = style.paragraphs_height(host_text)
-    host_height = host_text_in + rows_in + style.paragraphs_height(note_text) + 4 * PAD_IN
+    host_text_in = paragraphs_height(host_text)
+    host_height = host_text_in + rows_in + paragraphs_height(note_text) + 4 * PAD_IN
 
     width = EDGE_IN + CLIENT_IN + LINK_IN + host_in + EDGE_IN
     text_in = width - 2 * EDGE_IN
     header = [
-        style.Paragraph.fit(environment.title, text_in, style.TITLE_PT, weight="bold"),
-        style.Paragraph.fit(environment.caveat, text_in, colour=style.MUTED),
+        Paragraph.fit(environment.title, text_in, TITLE_PT, weight="bold"),
+        Paragraph.fit(environment.caveat, text_in, colour=MUTED),
     ]
     link_above, link_below = _link_texts(environment)
     body = max(host_height, client.height)
-    height = EDGE_IN + body + 0.12 + style.paragraphs_height(header) + EDGE_IN
+    height = EDGE_IN + body + 0.12 + paragraphs_height(header) + EDGE_IN
 
     figure = Figure(figsize=(width, height))
-    style.write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
+    write_paragraphs(figure, EDGE_IN, height - EDGE_IN, header)
     top = EDGE_IN + body
     host_x = EDGE_IN + CLIENT_IN + LINK_IN
     frame(figure, host_x, top, host_in, body, face="#f4f4f4")
-    style.write_paragraphs(figure, host_x + PAD_IN, top - PAD_IN, host_text)
+    write_paragraphs(figure, host_x + PAD_IN, top - PAD_IN, host_text)
     rows_top = top - host_text_in - 2 * PAD_IN
     rows_top -= (body - host_height) / 2
     middle = rows_top - rows_in / 2
-    style.write_paragraphs(figure, host_x + PAD_IN, rows_top - rows_in - PAD_IN, note_text)
+    write_paragraphs(figure, host_x + PAD_IN, rows_top - rows_in - PAD_IN, note_text)
 
     nic_x = host_x + PAD_IN
     bridge_x = nic_x + NIC_IN + GAP_IN
@@ -93,14 +104,14 @@ def draw(environment: Environment, facts: Facts, systems: Mapping[str, str]) -> 
     _wire(figure, [(EDGE_IN + CLIENT_IN, middle), (nic_x, middle)], 2.2)
     _wire(figure, [(nic_x + NIC_IN, middle), (bridge_x, middle)], 1.4)
     centre = EDGE_IN + CLIENT_IN + LINK_IN / 2
-    style.write_paragraphs(
+    write_paragraphs(
         figure,
         centre,
-        middle + 0.06 + style.paragraphs_height(link_above),
+        middle + 0.06 + paragraphs_height(link_above),
         link_above,
         align="center",
     )
-    style.write_paragraphs(figure, centre, middle - 0.06, link_below, align="center")
+    write_paragraphs(figure, centre, middle - 0.06, link_below, align="center")
     # The client stands at the height of the link unless the figure is too low for that.
     client_top = min(top, max(middle + client.height / 2, EDGE_IN + client.height))
     client.draw(figure, EDGE_IN, client_top)
@@ -137,7 +148,7 @@ def frame(figure: Figure, x: float, top: float, width: float, height: float, fac
             height,
             boxstyle="round,pad=0,rounding_size=0.06",
             facecolor=face,
-            edgecolor=style.MUTED,
+            edgecolor=MUTED,
             linewidth=0.9,
             transform=figure.dpi_scale_trans,
             zorder=1,
@@ -150,7 +161,7 @@ def _wire(figure: Figure, places: Sequence[tuple[float, float]], line_width: flo
         Line2D(
             [x for x, _y in places],
             [y for _x, y in places],
-            color=style.MUTED,
+            color=MUTED,
             linewidth=line_width,
             solid_joinstyle="round",
             transform=figure.dpi_scale_trans,
@@ -161,12 +172,12 @@ def _wire(figure: Figure, places: Sequence[tuple[float, float]], line_width: flo
 
 def _box(width: float, name: str, lines: Sequence[str], indent: float = 0.0) -> _Box:
     inner = width - 2 * PAD_IN - indent
-    title = style.Paragraph.fit(name, inner, style.TEXT_PT, weight="bold")
+    title = Paragraph.fit(name, inner, TEXT_PT, weight="bold")
     return _Box(width, (title, *_small(lines, inner)))
 
 
-def _small(lines: Sequence[str], width: float) -> list[style.Paragraph]:
-    return [style.Paragraph.fit(line, width, style.SMALL_PT, style.MUTED) for line in lines if line]
+def _small(lines: Sequence[str], width: float) -> list[Paragraph]:
+    return [Paragraph.fit(line, width, SMALL_PT, MUTED) for line in lines if line]
 
 
 def _system_box(name: str, hypervisor: str, addresses: Mapping[str, str]) -> _Box:
@@ -251,12 +262,12 @@ def _interface_lines(environment: Environment, facts: Facts) -> list[str]:
 
 def _link_texts(
     environment: Environment,
-) -> tuple[list[style.Paragraph], list[style.Paragraph]]:
+) -> tuple[list[Paragraph], list[Paragraph]]:
     link = environment.link
     room = LINK_IN - 0.2
     congestion = link.get("congestion_control")
     above = [
-        style.Paragraph.fit(style.rate_text(environment.link_bps), room, weight="bold"),
+        Paragraph.fit(rate_text(environment.link_bps), room, weight="bold"),
     ]
     if environment.host.get("connection") in ("emulated", "local"):
         above += _small(["virtual link"], room)
@@ -300,7 +311,7 @@ def _description(environment: Environment, systems: Mapping[str, str]) -> str:
     link = environment.link
     return " ".join(
         (
-            f"Client – link of {style.rate_text(environment.link_bps)}, MTU {link['mtu']}, "
+            f"Client – link of {rate_text(environment.link_bps)}, MTU {link['mtu']}, "
             f"network {link.get('network', 'unknown')} – host's interface – bridge – "
             f"one system at a time: {', '.join(systems) or 'none'}.",
             environment.caveat,

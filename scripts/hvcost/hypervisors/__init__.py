@@ -13,11 +13,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from hvcost.connections.base import Connection
 from hvcost.errors import ConfigError, MachineError, ProofError
-from hvcost.guest import system as guest_system
-from hvcost.guest.image import GuestShape
-from hvcost.network import Link
+from hvcost.images.guest import GuestShape
+from hvcost.machines import guest as guest_system
+from hvcost.machines.base import Connection
+from hvcost.model.link import Link
 
 FOLDER = Path(__file__).parent
 TICKS_PER_S = 100  # USER_HZ, the same on every x86 machine

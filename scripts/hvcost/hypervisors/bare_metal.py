@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hvcost.connections.base import Connection
 from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect
+from hvcost.machines.base import Connection
 
 # Programs that run guests.
 ALIVE = "R,S,D,T"  # one that has ended may wait for its parent

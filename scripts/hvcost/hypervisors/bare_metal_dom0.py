@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hvcost.connections.base import Connection
 from hvcost.hypervisors import bare_metal, xen
+from hvcost.machines.base import Connection
 
 
 class Driver(bare_metal.Driver):

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hvcost.connections.base import Connection
 from hvcost.errors import ConfigError, MachineError
 from hvcost.hypervisors import RunningSystem, SystemPlan, hardware_virtualisation, qemu
+from hvcost.machines.base import Connection
 
 
 @dataclass(frozen=True)

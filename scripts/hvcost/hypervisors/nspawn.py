@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hvcost.connections.base import Connection
 from hvcost.errors import ProofError
-from hvcost.guest import system as guest_system
-from hvcost.guest.image import CHANNEL, INIT
 from hvcost.hypervisors import (
     GuestFiles,
     Hypervisor,
@@ -21,6 +18,9 @@ from hvcost.hypervisors import (
     disk_as,
     expect,
 )
+from hvcost.images.guest import CHANNEL, INIT
+from hvcost.machines import guest as guest_system
+from hvcost.machines.base import Connection
 
 MACHINE = "hvcost-guest"
 UNIT = "hvcost-guest.scope"

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hvcost.connections.base import Connection
-from hvcost.connections.ssh import SshAddress, SshConnection
-from hvcost.connections.waiting import awaited
-from hvcost.deadline import Deadline
 from hvcost.errors import ConfigError, ProofError
-from hvcost.hosts import facts
-from hvcost.hosts.interfaces import interface_with
 from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect
+from hvcost.machines import facts
+from hvcost.machines.base import Connection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.interfaces import interface_with
+from hvcost.machines.ssh import SshAddress, SshConnection
+from hvcost.machines.waiting import awaited
 
 log = logging.getLogger(__name__)
 

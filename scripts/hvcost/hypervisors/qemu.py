@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hvcost import qmp
-from hvcost.connections.base import Connection
 from hvcost.errors import CommandError, MachineError
-from hvcost.guest import system as guest_system
 from hvcost.hypervisors import GuestFiles, Hypervisor, RunningSystem, SystemPlan, expect
+from hvcost.images.guest import SERIAL_PORT, kernel_arguments
+from hvcost.machines import guest as guest_system
+from hvcost.machines import qmp
+from hvcost.machines.base import Connection
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Driver(Hypervisor):
             "-cpu", self.options.cpu_model,
             "-smp", str(shape.cpus), "-m", str(shape.memory_mib),
             "-kernel", files.kernel, "-initrd", files.initramfs,
-            "-append", guest_system.kernel_arguments(guest_system.SERIAL_PORT),
+            "-append", kernel_arguments(SERIAL_PORT),
             "-drive", f"file={files.disk},format=qcow2,if=virtio,snapshot=on",
             "-netdev", f"tap,id=lan,ifname={TAP},script=no,downscript=no{self.tap_options()}",
             "-device", f"{NICS[self.options.nic]},netdev=lan,mac={MAC}",

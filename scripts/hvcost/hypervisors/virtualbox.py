@@ -9,9 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hvcost.connections.base import Connection, Stream
 from hvcost.errors import MachineError
-from hvcost.guest import system as guest_system
 from hvcost.hypervisors import (
     GuestFiles,
     Hypervisor,
@@ -22,6 +20,8 @@ from hvcost.hypervisors import (
     expect,
     hardware_virtualisation,
 )
+from hvcost.machines import guest as guest_system
+from hvcost.machines.base import Connection, Stream
 
 MACHINE = "hvcost-guest"
 MAC = "080027201003"  # in the range that is VirtualBox's

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hvcost.connections.base import Connection, Stream
 from hvcost.errors import MachineError
-from hvcost.guest import system as guest_system
 from hvcost.hypervisors import (
     BootMode,
     GuestFiles,
@@ -22,13 +20,16 @@ from hvcost.hypervisors import (
     disk_as,
     expect,
 )
+from hvcost.images.guest import SERIAL_PORT, kernel_arguments
+from hvcost.machines import guest as guest_system
+from hvcost.machines.base import Connection, Stream
 
 DOMAIN = "hvcost-guest"
 MAC = "00:16:3e:20:10:03"  # in the range that is Xen's
 XL_LOG = f"/var/log/xen/xl-{DOMAIN}.log"
 CREATE_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
-CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": guest_system.SERIAL_PORT}
+CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": SERIAL_PORT}
 # The first four disks of an HVM guest are IDE disks as well, and those cannot be read-only.
 DISKS = {"pv": "xvda", "pvh": "xvda", "hvm": "xvde"}
 # Where XenStore has the pseudo-terminal of the guest's console. (xl's own console wants a terminal itself.)
@@ -108,7 +109,7 @@ class Driver(Hypervisor):
             "type": self.options.type,
             "kernel": files.kernel,
             "ramdisk": files.initramfs,
-            "extra": guest_system.kernel_arguments(CONSOLES[self.options.type]),
+            "extra": kernel_arguments(CONSOLES[self.options.type]),
             "memory": shape.memory_mib,
             "vcpus": shape.cpus,
             # The guest mounts it read-only: every session begins with the same disk.

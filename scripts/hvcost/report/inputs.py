@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
-from hvcost import description, record, tables
-from hvcost.description import Description
+from hvcost.analysis import measurements, rows
+from hvcost.analysis.measurements import Repetition
+from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.errors import ConfigError, ParseError
-from hvcost.figures import Environment
-from hvcost.record import Record
+from hvcost.model import description, record
+from hvcost.model.description import Description, Environment
+from hvcost.model.record import Record
 from hvcost.report.words import Placed
-from hvcost.statistics import rows
-from hvcost.statistics.rows import CellStatistics, ClaimVerdict, PairComparison
-from hvcost.tables import Repetition
 
 # Names become parts of paths and ids; the configuration's schema allows no others.
 NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -127,7 +126,7 @@ def _place(environment: Environment, experiment: Description, results: Path) -> 
     return Place(
         environment=environment,
         statistics=_table(CellStatistics, results, path, id),
-        repetitions=tables.repetitions(tables.read_csv(folder / "measurements.csv")),
+        repetitions=measurements.repetitions(measurements.read_csv(folder / "measurements.csv")),
         host=_host(folder / "host.json"),
         sessions=sessions,
         figures=_figures(folder / "figures"),

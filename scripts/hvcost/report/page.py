@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import jinja2
 from markupsafe import Markup
 
-from hvcost.link import tcp_limit_bps
-from hvcost.record import Record
+from hvcost.analysis.measurements import as_measured
+from hvcost.model.link import tcp_limit_bps
+from hvcost.model.record import Record
 from hvcost.report import words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.words import Cell, Number
-from hvcost.tables import as_measured
 
 T = TypeVar("T")
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Generic, TypeVar
 
-from hvcost.figures import BASELINE, UNDER_XEN, Environment
-from hvcost.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
-from hvcost.statistics.diagnostics import LAG1_FOUND
-from hvcost.statistics.differences import SIGNIFICANCE
-from hvcost.statistics.rows import (
+from hvcost.analysis.diagnostics import LAG1_FOUND
+from hvcost.analysis.differences import SIGNIFICANCE
+from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
@@ -23,6 +21,8 @@ from hvcost.statistics.rows import (
     ClaimVerdict,
     PairComparison,
 )
+from hvcost.model.description import BASELINE, UNDER_XEN, Environment
+from hvcost.model.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
 from hvcost.wording import counted
 
 T = TypeVar("T")

@@ -1,0 +1,128 @@
+"""Rows of statistics.csv: what the values of each cell say by themselves, and beside bare metal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hvcost.analysis.diagnostics import Diagnostics, diagnose
+from hvcost.analysis.intervals import Values, median_interval
+from hvcost.analysis.ratios import Ratio, ratio, shortage
+from hvcost.analysis.rows import CellStatistics
+from hvcost.analysis.samples import Sample
+from hvcost.model.description import BASELINE
+from hvcost.model.link import is_at_limit, tcp_limit_bps
+
+# What is needed of each environment's link: `rate_mbit` and `mtu` (bytes).
+Links = Mapping[str, Mapping[str, float]]
+
+
+def cells(samples: Sequence[Sample], links: Links, seed: int) -> list[CellStatistics]:
+    """One row per sample, in their order."""
+    baselines = {
+        (sample.environment, sample.workload): sample for sample in samples if sample.hypervisor == BASELINE
+    }
+    return [
+        _cell(sample, _to_baseline(sample, baselines, seed), links, diagnose(sample, seed))
+        for sample in samples
+    ]
+
+
+def limit_bps(sample: Sample, links: Links) -> float:
+    """Most that TCP carries over the link of the sample's environment, in bit/s."""
+    link = links[sample.environment]
+    return tcp_limit_bps(link["rate_mbit"], link["mtu"])
+
+
+@dataclass(frozen=True)
+class Held:
+    """How far the link held a cell back.
+
+    `runs` are at the limit, and might have been faster on another link. If there is none, the values are what
+    they would have been on an endless one. `median`: that of the values is at the limit, so the link set it.
+    """
+
+    runs: int
+    median: bool
+
+
+def held(sample: Sample, links: Links) -> Held:
+    """How far the link held a sample back."""
+    values, limit = sample.values_bps, limit_bps(sample, links)
+    return Held(
+        runs=sum(is_at_limit(run.throughput_bps, limit) for run in sample.runs),
+        median=len(values) > 0 and is_at_limit(float(np.median(values)), limit),
+    )
+
+
+def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], seed: int) -> Ratio:
+    baseline = baselines.get((sample.environment, sample.workload))
+    if baseline is None:
+        note = f"bare metal was not measured in {sample.environment}"
+        return Ratio(None, None, None, "; ".join(filter(None, (shortage(sample), note))))
+    if sample is baseline:
+        return Ratio(1.0 if sample.runs else None, None, None, shortage(sample))
+    return ratio(sample, baseline, seed)
+
+
+def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) -> CellStatistics:
+    values = sample.values_bps
+    n = len(values)
+    limit, by_link = limit_bps(sample, links), held(sample, links)
+    mean = float(values.mean()) if n else None
+    middle = float(np.median(values)) if n else None
+    deviation = float(values.std(ddof=1)) if n > 1 else None
+    around_middle = median_interval(values)
+    kept = [run.throughput_bps for run in sample.runs if run not in found.outliers]
+    return CellStatistics(
+        environment=sample.environment,
+        system=sample.system,
+        hypervisor=sample.hypervisor,
+        workload=sample.workload,
+        planned=sample.planned,
+        ok=len(sample.runs),
+        failed=sample.planned - len(sample.runs),
+        sessions=len(sample.sessions),
+        host_boots=sample.host_boots,
+        guest_boots=sample.guest_boots,
+        level=sample.level,
+        values=n,
+        mean_bps=mean,
+        standard_deviation_bps=deviation,
+        coefficient_of_variation=deviation / mean if deviation is not None and mean else None,
+        median_bps=middle,
+        median_low_bps=around_middle.low if around_middle else None,
+        median_high_bps=around_middle.high if around_middle else None,
+        median_confidence=around_middle.confidence if around_middle else None,
+        min_bps=float(values.min()) if n else None,
+        max_bps=float(values.max()) if n else None,
+        resolution_bps=sample.resolution_bps or None,
+        within_sd_bps=_within(sample.by_value),
+        between_sd_bps=None if sample.level == "repetition" else deviation,
+        ratio=to_baseline.value,
+        ratio_low=to_baseline.interval.low if to_baseline.interval else None,
+        ratio_high=to_baseline.interval.high if to_baseline.interval else None,
+        limit_bps=limit,
+        limit_share=middle / limit if middle is not None else None,
+        runs_at_limit=by_link.runs,
+        at_limit=by_link.median,
+        drift_tau=found.drift_tau,
+        drift_p=found.drift_p,
+        lag1_autocorrelation=found.lag1_autocorrelation,
+        lag1_p=found.lag1_p,
+        shapiro_w=found.shapiro_w,
+        shapiro_p=found.shapiro_p,
+        outliers=" ".join(f"{run.session.boot}/{run.repetition}" for run in found.outliers),
+        mean_without_outliers_bps=float(np.mean(kept)) if kept else None,
+        note=to_baseline.note,
+    )
+
+
+def _within(groups: Sequence[Values]) -> float | None:
+    """Standard deviation of repetitions around the mean of their session or boot, pooled over these."""
+    freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return None
+    return float(np.sqrt(sum(float(np.sum((group - group.mean()) ** 2)) for group in groups) / freedom))

@@ -1,0 +1,118 @@
+"""Claims put to the test: what somebody said about ratios, against the intervals that were measured.
+
+Every claim takes one form, so that the study's and a user's own are data: the ratio of two systems' means,
+or of one system's in two environments, is from `at_least` to `at_most`. It is supported if the whole
+interval lies there, refuted if none of it does. A run at the limit might have been faster on another link,
+so with a single one the interval is open on that side: a link can refute a claim, but not feign its truth.
+(Without any, the values are what they would have been on an endless link. With some, the mean is too low if
+anything, and the end of the interval that still counts is the one for which that is the safe side.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from hvcost.analysis.cells import Held, Links, held
+from hvcost.analysis.ratios import ratio
+from hvcost.analysis.rows import INCONCLUSIVE, REFUTED, SUPPORTED, ClaimVerdict
+from hvcost.analysis.samples import Sample
+from hvcost.model.description import Claim
+
+
+def verdicts(
+    claims: Iterable[Claim], samples: Sequence[Sample], links: Links, seed: int
+) -> list[ClaimVerdict]:
+    """One row per comparison of each claim; a claim is as good as the worst of its comparisons."""
+    found = {(sample.environment, sample.system, sample.workload): sample for sample in samples}
+    workloads = list(dict.fromkeys(sample.workload for sample in samples))
+    rows = []
+    for claim in claims:
+        compared = [
+            _compared(claim, workload, a, b, found, links, seed)
+            for workload, (a, b) in itertools.product(workloads, claim.pairs())
+        ]
+        said = [row.verdict for row in compared]
+        worst = next((verdict for verdict in (REFUTED, INCONCLUSIVE) if verdict in said), SUPPORTED)
+        rows += [replace(row, claim_verdict=worst) for row in compared]
+    return rows
+
+
+def _compared(
+    claim: Claim,
+    workload: str,
+    a: tuple[str, str],
+    b: tuple[str, str],
+    samples: Mapping[tuple[str, str, str], Sample],
+    links: Links,
+    seed: int,
+) -> ClaimVerdict:
+    row = ClaimVerdict(
+        claim=claim.name,
+        text=claim.text,
+        workload=workload,
+        environment_a=a[0],
+        system_a=a[1],
+        environment_b=b[0],
+        system_b=b[1],
+        at_least=claim.at_least,
+        at_most=claim.at_most,
+        ratio=None,
+        ratio_low=None,
+        ratio_high=None,
+        bound="",
+        verdict=INCONCLUSIVE,
+        claim_verdict="",
+        note="",
+    )
+    one, other = samples.get((*a, workload)), samples.get((*b, workload))
+    if one is None or other is None:
+        environment, system = a if one is None else b
+        return replace(row, note=f"{system} in {environment} was not measured")
+    measured = ratio(one, other, seed)
+    row = replace(row, ratio=measured.value, note=measured.note)
+    if measured.interval is None:
+        return row
+    low, high = measured.interval.low, measured.interval.high
+    bound, note = _opened(held(one, links), held(other, links))
+    return replace(
+        row,
+        ratio_low=low,
+        ratio_high=high,
+        bound=bound,
+        verdict=_verdict(
+            0.0 if bound in ("low", "both") else low,
+            math.inf if bound in ("high", "both") else high,
+            claim,
+        ),
+        note=note,
+    )
+
+
+def _opened(a: Held, b: Held) -> tuple[str, str]:
+    """Which side of the ratio's interval the link leaves open, and what that means."""
+    if a.runs and b.runs:
+        is_set = a.median and b.median
+        note = "the link set both values" if is_set else "the link may have held runs of both back"
+        return "both", f"{note}: the ratio may be any"
+    if a.runs:
+        return "high", f"{_held_back('the first', a)}: the ratio may be higher"
+    if b.runs:
+        return "low", f"{_held_back('the second', b)}: the ratio may be lower"
+    return "", ""
+
+
+def _held_back(which: str, side: Held) -> str:
+    if side.median:
+        return f"the link held {which} back"
+    return f"the link may have held {which} back in {side.runs} run{'s' if side.runs > 1 else ''}"
+
+
+def _verdict(low: float, high: float, claim: Claim) -> str:
+    at_least = 0.0 if claim.at_least is None else claim.at_least
+    at_most = math.inf if claim.at_most is None else claim.at_most
+    if at_least <= low and high <= at_most:
+        return SUPPORTED
+    return REFUTED if high < at_least or low > at_most else INCONCLUSIVE

@@ -1,0 +1,153 @@
+"""Rows of comparisons.csv: every pair of cells that a reader would compare, with a verdict.
+
+A large p-value is no evidence that two systems are alike: that has a test of its own, of which the margin is
+set in the configuration before anything is measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hvcost.analysis.cells import Links, held
+from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
+from hvcost.analysis.intervals import MIN_VALUES
+from hvcost.analysis.ratios import ratio
+from hvcost.analysis.rows import (
+    DIFFERENT,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    NOT_BY_THIS_LINK,
+    TOO_FEW,
+    WITHIN_MARGIN,
+    PairComparison,
+)
+from hvcost.analysis.samples import Sample
+
+BETWEEN = "between environments"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What comparisons depend on beside the samples.
+
+    `definitions`: what each system is (hypervisor and options), so that one system under two names is
+    recognised. `margin`: relative difference up to which two systems count as equivalent.
+    """
+
+    links: Links
+    definitions: Mapping[str, Any]
+    margin: float
+    seed: int
+
+
+def comparisons(samples: Sequence[Sample], question: Question) -> list[PairComparison]:
+    """All pairs of systems within an environment, then each system against itself in other environments.
+
+    p-values are corrected together (Holm) within an environment and workload, and within all pairs of
+    environments and a workload.
+    """
+    rows = [
+        _compared(a, b, question)
+        for a, b in itertools.combinations(samples, 2)
+        if a.workload == b.workload and (a.environment == b.environment) != (a.system == b.system)
+    ]
+    families = list(dict.fromkeys(row.family for row in rows))
+    families.sort(key=lambda family: family.startswith(BETWEEN))
+    return [
+        _judged(row)
+        for family in families
+        for row in _corrected([row for row in rows if row.family == family])
+    ]
+
+
+def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
+    """Comparison of two cells, not yet corrected for the others and without its verdict."""
+    is_within = a.environment == b.environment
+    found = ratio(a, b, question.seed)
+    held_a, held_b = held(a, question.links), held(b, question.links)
+    ranks = None
+    if found.bootstrap:
+        ranks = difference(a.values_bps, b.values_bps, f"{a.seed(question.seed)} {b.seed(question.seed)}")
+    return PairComparison(
+        family=f"within {a.environment}, {a.workload}" if is_within else f"{BETWEEN}, {a.workload}",
+        workload=a.workload,
+        environment_a=a.environment,
+        system_a=a.system,
+        environment_b=b.environment,
+        system_b=b.system,
+        same=is_within and question.definitions[a.system] == question.definitions[b.system],
+        values_a=len(a.values_bps),
+        values_b=len(b.values_bps),
+        ratio=found.value,
+        ratio_low=found.interval.low if found.interval else None,
+        ratio_high=found.interval.high if found.interval else None,
+        difference_p=found.bootstrap.difference_p() if found.bootstrap else None,
+        difference_p_holm=None,
+        margin=question.margin,
+        equivalence_p=found.bootstrap.equivalence_p(question.margin) if found.bootstrap else None,
+        equivalence_p_holm=None,
+        mann_whitney_u=ranks.u if ranks else None,
+        mann_whitney_p=ranks.p if ranks else None,
+        cliffs_delta=ranks.cliffs_delta if ranks else None,
+        runs_at_limit_a=held_a.runs,
+        runs_at_limit_b=held_b.runs,
+        at_limit_a=held_a.median,
+        at_limit_b=held_b.median,
+        verdict="",
+        note=found.note,
+    )
+
+
+def _corrected(rows: Sequence[PairComparison]) -> list[PairComparison]:
+    """Rows of one family with their p-values corrected together; rows without any stay as they are."""
+    tested = [row for row in rows if row.difference_p is not None]
+    p_values = holm([row.difference_p for row in tested if row.difference_p is not None])
+    equivalence_p_values = holm([row.equivalence_p for row in tested if row.equivalence_p is not None])
+    corrected = {
+        row: replace(row, difference_p_holm=p, equivalence_p_holm=equivalence_p)
+        for row, p, equivalence_p in zip(tested, p_values, equivalence_p_values, strict=True)
+    }
+    return [corrected.get(row, row) for row in rows]
+
+
+def _judged(row: PairComparison) -> PairComparison:
+    if row.difference_p_holm is None or row.equivalence_p_holm is None:
+        has_few = min(row.values_a, row.values_b) < MIN_VALUES
+        return replace(row, verdict=TOO_FEW if has_few else INCONCLUSIVE)
+    differs = row.difference_p_holm < SIGNIFICANCE
+    is_equivalent = row.equivalence_p_holm < SIGNIFICANCE
+    if row.runs_at_limit_a and row.runs_at_limit_b:
+        is_set = row.at_limit_a and row.at_limit_b
+        note = "the link set both values" if is_set else "the link may have held runs of both back"
+        return _noted(row, NOT_BY_THIS_LINK, note)
+    if row.runs_at_limit_a or row.runs_at_limit_b:
+        note = _held_back(row)
+        if differs and not is_equivalent and _leads(row):
+            return _noted(row, DIFFERENT, f"{note}: they differ by this or more")
+        return _noted(row, NOT_BY_THIS_LINK, note)
+    if differs and is_equivalent:
+        return replace(row, verdict=WITHIN_MARGIN)
+    if is_equivalent:
+        return replace(row, verdict=EQUIVALENT)
+    return replace(row, verdict=DIFFERENT if differs else INCONCLUSIVE)
+
+
+def _noted(row: PairComparison, verdict: str, note: str) -> PairComparison:
+    return replace(row, verdict=verdict, note="; ".join(filter(None, (row.note, note))))
+
+
+def _held_back(row: PairComparison) -> str:
+    """Whom of both the link held back, and if in some runs only, in how many."""
+    if row.at_limit_a or row.at_limit_b:
+        return f"the link held {row.system_a if row.at_limit_a else row.system_b} back"
+    runs = row.runs_at_limit_a or row.runs_at_limit_b
+    system = row.system_a if row.runs_at_limit_a else row.system_b
+    return f"the link may have held {system} back in {runs} run{'s' if runs > 1 else ''}"
+
+
+def _leads(row: PairComparison) -> bool:
+    """Whether the one that the link held back is the faster one all the same."""
+    return row.ratio is not None and (row.ratio > 1) == (row.runs_at_limit_a > 0)

@@ -1,0 +1,151 @@
+"""Samples: the values of one cell (a system in an environment under a workload) that statistics are made of.
+
+Repetitions of one boot share everything that the boot decided (memory layout, placement of processors,
+state of caches). They are independent witnesses of that boot at best, and of no other (Kalibera & Jones,
+ISMM 2013). What booted is taken from the ids that the machines' kernels gave to their boots, not from the
+plan: a real host stays up while its guests boot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from hvcost.analysis import measurements
+from hvcost.analysis.intervals import MIN_VALUES, Values
+
+Level = Literal["repetition", "session", "boot"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session: its number in the plan, and the boots that host and guest were in (empty: unknown)."""
+
+    boot: int
+    host_boot: str = ""
+    guest_boot: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One repetition that has a throughput, in bit/s."""
+
+    session: Session
+    repetition: int
+    throughput_bps: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """All repetitions of one cell. `runs` are those with a value, in the order of measuring.
+
+    `planned` repetitions and `sessions` count failed ones as well; `planned_sessions` are those of the
+    experiment, measured or not. `resolution_bps`: the last digit that the tool printed of any of them.
+    """
+
+    environment: str
+    system: str
+    hypervisor: str
+    workload: str
+    planned: int
+    planned_sessions: int
+    sessions: tuple[Session, ...]
+    runs: tuple[Run, ...]
+    resolution_bps: float
+
+    def seed(self, experiment: int) -> str:
+        """Seed of the random numbers that belong to this cell, from that of the experiment."""
+        return f"{experiment} {self.environment} {self.system} {self.workload}"
+
+    @property
+    def host_boots(self) -> int | None:
+        """How many boots of the host the sessions were in; None if that is not known of all."""
+        return _count(session.host_boot for session in self.sessions)
+
+    @property
+    def guest_boots(self) -> int | None:
+        """How many boots of the guest there were; None if that is not known, or there is no other kernel."""
+        boots = [session.guest_boot for session in self.sessions if session.guest_boot != session.host_boot]
+        return _count(boots) if len(boots) == len(self.sessions) else None
+
+    @property
+    def level(self) -> Level:
+        """What a value is: a repetition, or the mean of a session or of a boot of the host.
+
+        Boots are values if there are enough of them for an interval, or if there is but one session in each.
+        Otherwise sessions are, and their intervals speak of the boots that they were in and of no other: so
+        it is with a real host, which is booted now and then. One session has no values but its repetitions,
+        unless more of them were planned: then it is one value, and not ten.
+        """
+        if max(self.planned_sessions, len(self.sessions)) == 1:
+            return "repetition"
+        boots = self.host_boots or 0
+        is_enough = boots >= MIN_VALUES or boots == len(self.sessions) > 1
+        return "boot" if is_enough else "session"
+
+    @cached_property
+    def by_value(self) -> tuple[Values, ...]:
+        """Throughputs in bit/s of the runs of one session, or of one boot of the host (`level`), in order."""
+        groups: dict[object, list[float]] = {}
+        for run in self.runs:
+            group = run.session.host_boot if self.level == "boot" else run.session
+            groups.setdefault(group, []).append(run.throughput_bps)
+        return tuple(np.array(values) for values in groups.values())
+
+    @cached_property
+    def values_bps(self) -> Values:
+        """What statistics are made of (`level`), in bit/s."""
+        if self.level == "repetition":
+            return self.by_value[0] if self.by_value else np.array([])
+        return np.array([values.mean() for values in self.by_value])
+
+
+def samples(frame: pd.DataFrame, systems: Iterable[str], boots: int) -> tuple[Sample, ...]:
+    """Samples of a tidy table by environment, workload and system.
+
+    `systems` gives the systems' order, `boots` the planned sessions of each.
+    """
+    rank = {system: place for place, system in enumerate(systems)}
+    resolutions = frame[(frame["metric"] == "throughput_resolution") & (frame["status"] == "ok")]
+    coarsest = resolutions.groupby(["environment", "workload", "system"])["value"].max().to_dict()
+    cells: dict[tuple[str, str, str], list[measurements.Repetition]] = {}
+    for repetition in measurements.as_measured(measurements.repetitions(frame)):
+        name = (repetition.environment, repetition.workload, repetition.system)
+        cells.setdefault(name, []).append(repetition)
+    return tuple(
+        _sample(cells[name], boots, float(coarsest.get(name, 0.0)))
+        for name in sorted(cells, key=lambda name: (*name[:2], rank.get(name[2], len(rank)), name[2]))
+    )
+
+
+def _count(boots: Iterable[str]) -> int | None:
+    """How many different boots these are; None if one of them is not known, or there is none."""
+    ids = set(boots)
+    return len(ids) if ids and "" not in ids else None
+
+
+def _sample(
+    repetitions: Sequence[measurements.Repetition], planned_sessions: int, resolution_bps: float
+) -> Sample:
+    first = repetitions[0]
+    sessions = [Session(each.boot, each.host_boot, each.guest_boot) for each in repetitions]
+    return Sample(
+        environment=first.environment,
+        system=first.system,
+        hypervisor=first.hypervisor,
+        workload=first.workload,
+        planned=len(repetitions),
+        planned_sessions=planned_sessions,
+        sessions=tuple(dict.fromkeys(sessions)),
+        runs=tuple(
+            Run(session, each.repetition, each.throughput_bps)
+            for session, each in zip(sessions, repetitions, strict=True)
+            if each.throughput_bps is not None
+        ),
+        resolution_bps=resolution_bps,
+    )

@@ -1,1 +1,0 @@
-"""Emulated machines: virtual PCs with a hypervisor's processor features, played by this computer."""

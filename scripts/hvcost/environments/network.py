@@ -1,0 +1,145 @@
+"""The networks that this computer plays: namespaces, the link between client and host, the switch.
+
+Everything lives in network namespaces named after the folder of the run's state, so that two checkouts
+do not meet and whatever a killed run left behind can be told from other people's networks.
+
+    client namespace            far namespace of an emulated host      far namespace of a local host
+    lan0 ====== link ======     port0 - bridge switch0 - tap0 (NIC)    lan0 (the host's measured NIC)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hvcost.errors import MachineError
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
+
+log = logging.getLogger(__name__)
+
+PREFIX = "hvcost-"
+CLIENT_INTERFACE = "lan0"
+LOOPBACK = "127.0.0.1"
+NAMESPACES = Path("/run/netns")
+CLONE_NEWNET = 0x40000000  # <sched.h>; os.setns exists from Python 3.12 on
+# Preamble, frame check sequence and inter-frame gap take time on the wire but are no part of an skb
+# (IEEE 802.3).
+WIRE_OVERHEAD_BYTES = 24
+BURST_S = 0.002
+QUEUE_S = 0.05
+OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
+
+
+def prefix_of(state: Path) -> str:
+    """First part of the names of all namespaces of the run whose state is in the folder `state`."""
+    return PREFIX + hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:8] + "-"
+
+
+@contextlib.contextmanager
+def namespace(computer: LocalConnection, name: str) -> Iterator[str]:
+    """A new network namespace with its loopback up; gone afterwards with every process inside."""
+    computer.run(["ip", "netns", "add", name])
+    try:
+        computer.run(["ip", "-n", name, "link", "set", "lo", "up"])
+        yield name
+    finally:
+        remove_namespace(computer, name)
+
+
+def remove_namespace(computer: LocalConnection, name: str) -> None:
+    """End the processes in a namespace of ours, by their id, and remove it with its interfaces."""
+    deadline = Deadline(60, f"{computer.name}: ending the processes of namespace {name}")
+    while pids := computer.run(["ip", "netns", "pids", name]).stdout.split():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        deadline.wait_a_little(0.02)
+    computer.run(["ip", "netns", "delete", name])
+
+
+def remove_leftovers(computer: LocalConnection, state: Path) -> list[str]:
+    """Remove what a killed run with the same state folder has left; the names of the namespaces."""
+    prefix = prefix_of(state)
+    found = sorted(path.name for path in NAMESPACES.glob(f"{prefix}*"))
+    for name in found:
+        log.warning("removing namespace %s of an earlier run that was killed", name)
+        remove_namespace(computer, name)
+    return found
+
+
+@contextlib.contextmanager
+def client_and_far_end(
+    computer: LocalConnection, name: str, link: Link, far_interface: str
+) -> Iterator[tuple[str, str]]:
+    """Two namespaces joined by the link: the client's, set up, and the far one with `far_interface`.
+
+    The link carries what a wire carries: whole frames with checksums, no larger than its MTU, at its rate
+    in both directions (tc-tbf(8)), framing included.
+    """
+    with (
+        namespace(computer, f"{name}-client") as client,
+        namespace(computer, f"{name}-far") as far,
+    ):
+        computer.run(
+            ["ip", "link", "add", CLIENT_INTERFACE, "netns", client, "type", "veth",
+             "peer", "name", far_interface, "netns", far]
+        )  # fmt: skip
+        for place, interface in ((client, CLIENT_INTERFACE), (far, far_interface)):
+            inside = LocalConnection(computer.name, computer.journal, place)
+            # One frame per skb: of a larger one the shaper would count the framing only once.
+            inside.run(["ip", "link", "set", interface, "mtu", str(link.mtu), "gso_max_segs", "1", "up"])
+            # In one call: each feature is a word and its state.
+            inside.run(["ethtool", "-K", interface, *(w for o in OFFLOADS for w in (o, "off"))])
+            inside.run(["tc", "qdisc", "add", "dev", interface, "root", *_shaper(link)])
+        computer.run(
+            ["ip", "-n", client, "address", "add", link.with_prefix(link.client), "dev", CLIENT_INTERFACE]
+        )  # fmt: skip
+        yield client, far
+
+
+def add_switch(computer: LocalConnection, far: str, port: str, tap: str, mtu: int) -> None:
+    """Join the link's far interface `port` and a new tap, the plug of an emulated machine, by a bridge."""
+    for arguments in (
+        ["link", "add", "switch0", "type", "bridge", "stp_state", "0", "forward_delay", "0"],
+        ["tuntap", "add", tap, "mode", "tap"],
+        ["link", "set", tap, "mtu", str(mtu), "master", "switch0", "up"],
+        ["link", "set", port, "master", "switch0"],
+        ["link", "set", "switch0", "mtu", str(mtu), "up"],
+    ):
+        computer.run(["ip", "-n", far, *arguments])
+
+
+def open_tcp(namespace_name: str, host: str, port: int, timeout_s: float) -> socket.socket:
+    """Connected TCP socket that lives in a namespace (setns(2)), usable from here.
+
+    Raises OSError like any connect. A thread of its own enters the namespace, so that nothing else does.
+    """
+
+    def connect() -> socket.socket:
+        with (NAMESPACES / namespace_name).open("rb") as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
+                number = ctypes.get_errno()
+                raise MachineError(f"cannot enter namespace {namespace_name}: {os.strerror(number)}")
+        return socket.create_connection((host, port), timeout=timeout_s)
+
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(connect).result()
+
+
+def _shaper(link: Link) -> list[str]:
+    bytes_per_s = link.rate_mbit * 1e6 / 8
+    burst = max(int(bytes_per_s * BURST_S), 4 * (link.mtu + WIRE_OVERHEAD_BYTES))
+    return [
+        "tbf", "rate", f"{link.rate_mbit}mbit", "burst", str(burst),
+        "limit", str(int(bytes_per_s * QUEUE_S)), "overhead", str(WIRE_OVERHEAD_BYTES),
+    ]  # fmt: skip

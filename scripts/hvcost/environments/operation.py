@@ -1,0 +1,312 @@
+"""An environment in operation: link up, host switched on, both ends connected; all of it gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from hvcost.environments import boot, emulated, network
+from hvcost.environments.congestion import set_congestion_control
+from hvcost.environments.custody import Custody, custody
+from hvcost.environments.place import BRIDGE, REMOTE_FILES, REMOTE_RUNTIME, Operation, Place
+from hvcost.environments.reachability import check_unused
+from hvcost.errors import MachineError, ProofError
+from hvcost.hypervisors import BootMode
+from hvcost.images import host as host_images
+from hvcost.machines.base import Connection, Journal
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.interfaces import interface_with
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.ssh import SshAddress, SshConnection
+from hvcost.machines.waiting import awaited
+from hvcost.model.record import Facts
+
+log = logging.getLogger(__name__)
+
+LOCK = Path("/run/lock/hvcost.lock")
+PROVIDED_LOCK = Path("/run/lock/hvcost-provided.lock")
+RUNTIME = Path("/run")
+# A machine may just be booting: it has rebooted by itself, or somebody did it.
+REACHABLE_TIMEOUT_S = 180.0
+LOCAL_INTERFACE = "lan0"
+
+
+@contextlib.contextmanager
+def in_operation(
+    place: Place,
+    journal: Journal,
+    *,
+    purpose: Literal["prepare", "measure"],
+    boot_mode: BootMode = "native",
+    needs_host: bool = True,
+) -> Iterator[Operation]:
+    """The environment, exclusively. An emulated host's disk keeps what `prepare` writes and nothing else.
+
+    `needs_host`: whether to reach a host that is left alone otherwise.
+    """
+    computer = LocalConnection("this computer", journal)
+    with contextlib.ExitStack() as stack:
+        if place.is_here:
+            stack.enter_context(_locked(LOCK, "this computer is being measured"))
+            network.remove_leftovers(computer, place.state)
+        kind = place.host["connection"]
+        if kind == "ssh":
+            opened = _real(place, journal, stack, boot_mode)
+        elif kind == "provided":
+            opened = _provided(place, computer, stack, needs_host=needs_host)
+        elif kind == "local":
+            opened = _local(place, computer, stack)
+        else:
+            opened = _emulated(place, computer, stack, boot_mode, keep=purpose == "prepare")
+        opened.host.run(["mkdir", "-p", "-m", "0700", opened.runtime])
+        try:
+            yield opened
+        finally:
+            with contextlib.suppress(MachineError):
+                opened.host.run(["rm", "-rf", opened.runtime])
+
+
+def check_host(place: Place, facts: Facts, boot_mode: BootMode = "native") -> None:
+    """Raise ProofError unless the host runs under what the configuration and the boot mode say."""
+    vendor = facts.get("cpuid_vendor")
+    if (boot_mode == "xen") != (facts.get("hypervisor_type") == "xen"):
+        raise ProofError(
+            f"{place.name} host: it is to be booted as {boot_mode}, but its processor says {vendor!r}"
+        )
+    if place.host["connection"] == "emulated" and boot_mode == "native":
+        accelerator = place.host["accelerator"]
+        expected = {"tcg": "TCGTCGTCGTCG", "kvm": "KVMKVMKVM"}[accelerator]
+        if vendor != expected:
+            raise ProofError(
+                f"{place.name} host: host.accelerator is {accelerator!r}, but its processor says {vendor!r}"
+            )
+
+
+def _local(place: Place, computer: LocalConnection, stack: contextlib.ExitStack) -> Operation:
+    runtime = stack.enter_context(_runtime_folder(network.prefix_of(place.state).rstrip("-")))
+    client, far = stack.enter_context(
+        network.client_and_far_end(computer, _prefix(place), place.link, LOCAL_INTERFACE)
+    )
+    return Operation(
+        host=LocalConnection(f"{place.name} host", computer.journal, far),
+        host_interface=LOCAL_INTERFACE,
+        host_address=str(place.link.host),
+        client=_client_in(client, place, computer),
+        client_interface=network.CLIENT_INTERFACE,
+        files=str((place.state / "files").resolve()),
+        runtime=str(runtime / "session"),
+    )
+
+
+def _emulated(
+    place: Place,
+    computer: LocalConnection,
+    stack: contextlib.ExitStack,
+    boot_mode: BootMode,
+    *,
+    keep: bool,
+) -> Operation:
+    if place.host_image is None:
+        raise MachineError(f"{place.name} host: an emulated host needs a host image")
+    image = host_images.load(place.host_image)
+    runtime = stack.enter_context(_runtime_folder(network.prefix_of(place.state).rstrip("-")))
+    hardware = emulated.Hardware(place.host["cpus"], place.host["memory_mib"], place.host["accelerator"])
+    if keep:
+        _new_disk(place, computer, image)
+    elif not place.host_disk.is_file():
+        raise MachineError(
+            f"{place.name} host: its disk {place.host_disk} is missing; "
+            f"prepare it with `snakemake -f results/{place.name}/host.json`"
+        )
+    client, far = stack.enter_context(
+        network.client_and_far_end(computer, _prefix(place), place.link, "port0")
+    )
+    network.add_switch(computer, far, "port0", emulated.TAP, place.link.mtu)
+    console_log = runtime / "console.log"
+    host = stack.enter_context(
+        emulated.switched_on(
+            f"{place.name} host",
+            computer,
+            far,
+            emulated.command_line(
+                hardware, image, place.host_disk, boot_mode, console_log, keep_changes=keep
+            ),
+            image,
+            console_log,
+            orderly=keep,
+        )
+    )
+    return Operation(
+        host=host,
+        host_interface=emulated.INTERFACE,
+        host_address=str(place.link.host),
+        client=_client_in(client, place, computer),
+        client_interface=network.CLIENT_INTERFACE,
+        files=REMOTE_FILES,
+        runtime=REMOTE_RUNTIME,
+        emulator=image.qemu_version,
+    )
+
+
+def _client_in(namespace: str, place: Place, computer: LocalConnection) -> LocalConnection:
+    """The client that this computer plays in a namespace, which has its address on the link."""
+    client = LocalConnection(f"{place.name} client", computer.journal, namespace)
+    peers = (place.link.host, place.link.guest)
+    set_congestion_control(client, network.CLIENT_INTERFACE, place.link, place.link.client, peers)
+    return client
+
+
+def _real(place: Place, journal: Journal, stack: contextlib.ExitStack, boot_mode: BootMode) -> Operation:
+    host, guard = _in_custody(f"{place.name} host", place.host, journal, boot_mode, stack)
+    client_name = f"{place.name} client"
+    client = awaited(
+        lambda: connected(client_name, place.client, journal),
+        Deadline(REACHABLE_TIMEOUT_S, f"{client_name}: connection"),
+    )
+    stack.callback(client.close)
+    guard_of_client = stack.enter_context(custody(client, waits=False))
+    check_unused(place.link, client, place.client["interface"], host, place.host["interface"])
+    guard_of_client.join(place.client["interface"], place.link)
+    guard.take(place.host["interface"], BRIDGE)
+    return Operation(
+        host=host,
+        host_interface=place.host["interface"],
+        host_address=str(place.link.host),
+        client=client,
+        client_interface=place.client["interface"],
+        files=REMOTE_FILES,
+        runtime=REMOTE_RUNTIME,
+    )
+
+
+def _provided(
+    place: Place,
+    computer: LocalConnection,
+    stack: contextlib.ExitStack,
+    *,
+    needs_host: bool,
+) -> Operation:
+    """Both ends as they are; in place of the host this computer, unless the host itself is measured."""
+    # Nothing is locked there, and nothing tells whether a machine is another one than the next.
+    stack.enter_context(_locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
+    client = connected(f"{place.name} client", place.client, computer.journal, as_root=False)
+    stack.callback(client.close)
+    if not needs_host:
+        # Named after the environment: others without this computer may be in operation at the same time.
+        runtime = stack.enter_context(_runtime_folder(_prefix(place)))
+        return Operation(
+            host=LocalConnection(f"{place.name} controller", computer.journal),
+            host_interface="lo",
+            host_address=network.LOOPBACK,
+            client=client,
+            client_interface=place.client["interface"],
+            files="",
+            runtime=str(runtime / "session"),
+        )
+    spec = place.host["bare_metal"]
+    address = SshAddress(spec["ssh"] or spec["address"])
+    host = SshConnection(f"{place.name} host", address, computer.journal, as_root=False)
+    stack.callback(host.close)
+    return Operation(
+        host=host,
+        host_interface=interface_with(host, spec["address"]),
+        host_address=spec["address"],
+        client=client,
+        client_interface=place.client["interface"],
+        files="",
+        runtime=f"/tmp/hvcost-{secrets.token_hex(8)}",
+    )
+
+
+@contextlib.contextmanager
+def host_alone(spec: Mapping[str, Any], journal: Journal, boot_mode: BootMode) -> Iterator[Connection]:
+    """A real host by itself, locked and booted as wanted, with its network as it is."""
+    with contextlib.ExitStack() as stack:
+        name = f"{spec['environment']} host"
+        yield _in_custody(name, spec["host"], journal, boot_mode, stack)[0]
+
+
+def _in_custody(
+    name: str,
+    spec: Mapping[str, Any],
+    journal: Journal,
+    boot_mode: BootMode,
+    stack: contextlib.ExitStack,
+) -> tuple[SshConnection, Custody]:
+    """The host, locked until the stack is left, and rebooted if it is not booted as wanted."""
+
+    def connect() -> SshConnection:
+        return _by_ssh(name, spec, journal)
+
+    def hold(connection: SshConnection) -> tuple[SshConnection, Custody]:
+        stack.callback(connection.close)
+        return connection, stack.enter_context(custody(connection))
+
+    host, guard = hold(awaited(connect, Deadline(REACHABLE_TIMEOUT_S, f"{name}: connection")))
+    if boot.boot_mode(host) != boot_mode:
+        host, guard = hold(boot.reboot(host, boot_mode, connect))
+    return host, guard
+
+
+def connected(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: bool = True) -> Connection:
+    """A real machine, or this computer, as the configuration says it is reached."""
+    if spec["connection"] == "ssh":
+        return _by_ssh(name, spec, journal, as_root=as_root)
+    return LocalConnection(name, journal)
+
+
+def _by_ssh(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: bool = True) -> SshConnection:
+    address = SshAddress(spec["address"], spec.get("user"), spec.get("port"))
+    return SshConnection(name, address, journal, as_root=as_root)
+
+
+def _new_disk(place: Place, computer: LocalConnection, image: host_images.HostImage) -> None:
+    """An empty disk on top of the host image: preparation starts from what the image has."""
+    place.state.mkdir(parents=True, exist_ok=True)
+    place.host_disk.unlink(missing_ok=True)
+    backing = os.path.relpath(image.disk.resolve(), place.state.resolve())
+    computer.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing, str(place.host_disk)]
+    )  # fmt: skip
+
+
+def _prefix(place: Place) -> str:
+    return network.prefix_of(place.state) + place.name
+
+
+@contextlib.contextmanager
+def _locked(lock: Path, reason: str) -> Iterator[None]:
+    """One session at a time of all that take this lock on this computer, in whichever checkout.
+
+    The kernel gives the lock back when its owner dies, however it dies (flock(2)).
+    """
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            log.warning("waiting: %s by %s", reason, file.read().strip())
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} in {Path.cwd()}")
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _runtime_folder(name: str) -> Iterator[Path]:
+    """A private folder with a short path (sockets need one); a killed run's is removed first."""
+    folder = RUNTIME / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

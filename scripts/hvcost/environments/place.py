@@ -1,0 +1,76 @@
+"""Where an experiment is measured, and what of it is in operation: the data that all rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from hvcost.machines.base import Connection
+from hvcost.model.link import Link
+
+REMOTE_FILES = "/var/lib/hvcost"
+REMOTE_RUNTIME = "/run/hvcost"
+BRIDGE = "hvcost-br0"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to measure, as the configuration has it. `state` is the folder of emulated machines' disks."""
+
+    name: str
+    link: Link
+    host: Mapping[str, Any]
+    client: Mapping[str, Any]
+    state: Path
+    host_image: Path | None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the host is a machine of its own, which is changed and given back."""
+        return bool(self.host["connection"] == "ssh")
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether the host is left alone: nothing is prepared, changed or locked there."""
+        return bool(self.host["connection"] == "provided")
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this computer is an end, or plays one; all other environments can be measured meanwhile."""
+        return not {self.host["connection"], self.client["connection"]} <= {"ssh", "provided"}
+
+    @property
+    def host_disk(self) -> Path:
+        """The disk of an emulated host with what its preparation has changed."""
+        return self.state / f"{self.name}-host.qcow2"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Both ends of an environment in operation.
+
+    `files` and `runtime` are folders on the host: what is kept there, and what only this session uses.
+    `emulator` is the version of the QEMU that plays the host, if one does.
+    """
+
+    host: Connection
+    host_interface: str
+    host_address: str
+    client: Connection
+    client_interface: str
+    files: str
+    runtime: str
+    emulator: str | None = None
+
+
+def link_from(spec: Mapping[str, Any]) -> Link:
+    """The link from its keys in the configuration."""
+    return Link(
+        rate_mbit=spec["rate_mbit"],
+        mtu=spec["mtu"],
+        network=IPv4Network(spec["network"]),
+        congestion_control=spec["congestion_control"],
+    )

@@ -1,1 +1,0 @@
-"""The guest: a small Debian that does nothing but be measured."""

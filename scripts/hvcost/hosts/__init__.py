@@ -1,1 +1,0 @@
-"""Hosts and clients: their facts, and what is prepared on them."""

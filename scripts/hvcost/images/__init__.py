@@ -1,0 +1,1 @@
+"""The images of guest and emulated host, and how they are built."""

@@ -1,0 +1,178 @@
+"""The disk of an emulated machine: a Debian with OpenSSH, as an administrator would have installed it.
+
+It is booted by QEMU with kernel and initramfs from outside. Its keys are made here and stay beside it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hvcost.errors import MachineError, ParseError
+from hvcost.images import debian, emulator
+from hvcost.machines.base import sha256_of
+from hvcost.machines.local import LocalConnection
+
+# A machine that is reached by SSH, boots a Debian kernel and can be given further modules for it; the
+# hypervisors' packages come on top.
+BASE_PACKAGES = (
+    "dkms",
+    "initramfs-tools",
+    "kmod",
+    "linux-headers-amd64",
+    "linux-image-amd64",
+    "openssh-server",
+    "openssh-sftp-server",
+    "procps",
+    "systemd-sysv",
+    "udev",
+    "zstd",
+)
+INSTALL_FROM_SID = Path(__file__).parent / "files/host/install-from-sid"
+DISK_GIB = 20
+ROOT_LABEL = "host-root"
+HOST_NAME = "hvcost-host"
+MANAGEMENT_NETWORK = "198.19.255.0/24"
+MANAGEMENT_ADDRESS = "198.19.255.15/24"
+FILES = ("disk.qcow2", "vmlinuz", "initrd.img", "xen", "id_ed25519", "known_hosts")
+EMULATOR = f"{emulator.FOLDER}/{emulator.PROGRAM}"
+INITRAMFS_MODULES = ("virtio_pci", "virtio_blk", "ext4")
+
+
+@dataclass(frozen=True)
+class HostImage:
+    """A built host image: paths on this computer, and the QEMU that plays machines with it."""
+
+    disk: Path
+    kernel: Path
+    initramfs: Path
+    xen: Path
+    key: Path
+    known_hosts: Path
+    qemu: Sequence[str]
+    qemu_version: str
+
+
+def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) -> None:
+    """Build the files of FILES and manifest.json in `folder`. Needs root.
+
+    `sid_packages` come from Debian's suite sid; the kernel does not.
+    """
+    computer = LocalConnection("this computer")
+    hook = f'sh {shlex.quote(str(INSTALL_FROM_SID))} "$1" {shlex.join(sid_packages)}'
+    with debian.scratch_folder(folder) as scratch:
+        root = scratch / "root"
+        debian.bootstrap(computer, (*BASE_PACKAGES, *packages), root, hook)
+        release = debian.kernel_release(root)
+        _configure(root)
+        _make_keys(computer, root, folder)
+        _make_initramfs(computer, root, release)
+        shutil.copyfile(root / f"boot/vmlinuz-{release}", folder / "vmlinuz")
+        shutil.copyfile(root / f"boot/initrd.img-{release}", folder / "initrd.img")
+        _unpack_xen(root, folder / "xen")
+        debian.make_disk(computer, root, folder / "disk.qcow2", DISK_GIB, ROOT_LABEL)
+        shutil.rmtree(folder / emulator.FOLDER, ignore_errors=True)
+        qemu_version = emulator.unpack(computer, folder / emulator.FOLDER)
+        installed = dict(debian.installed_packages(computer, root))
+    manifest = {
+        "format": 1,
+        "release": debian.RELEASE,
+        "kernel": release,
+        "qemu": qemu_version,
+        "files": {
+            name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+            for name in FILES
+            if name != "id_ed25519"
+        },
+        "packages": installed,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def load(manifest: Path) -> HostImage:
+    """The host image that a manifest describes; MachineError if its files are not beside it."""
+    folder = manifest.parent
+    try:
+        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        qemu_version = str(data["qemu"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ParseError(f"{manifest}: not the manifest of a host image: {error!r}") from error
+    for name in (*FILES, EMULATOR):
+        if not (folder / name).is_file():
+            raise MachineError(
+                f"this computer: {folder / name} is missing; build it with `snakemake -f {manifest}`"
+            )
+    return HostImage(
+        disk=folder / "disk.qcow2",
+        kernel=folder / "vmlinuz",
+        initramfs=folder / "initrd.img",
+        xen=folder / "xen",
+        key=folder / "id_ed25519",
+        known_hosts=folder / "known_hosts",
+        qemu=emulator.command(folder.resolve() / emulator.FOLDER),
+        qemu_version=qemu_version,
+    )
+
+
+def _configure(root: Path) -> None:
+    """What an administrator would set on a new machine: name, management network, quiet services."""
+    settings = {
+        "etc/hostname": f"{HOST_NAME}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {HOST_NAME}\n",
+        "etc/fstab": f"LABEL={ROOT_LABEL} / ext4 noatime 0 1\n",
+        "etc/systemd/network/management.network": (
+            f"[Match]\nName=eth0\n\n[Network]\nAddress={MANAGEMENT_ADDRESS}\nLinkLocalAddressing=no\n"
+        ),
+        "etc/systemd/network/unmanaged.network": "[Match]\nName=!eth0\n\n[Link]\nUnmanaged=yes\n",
+        "etc/systemd/journald.conf.d/volatile.conf": "[Journal]\nStorage=volatile\n",
+        "etc/ssh/sshd_config.d/keys-only.conf": "PasswordAuthentication no\nUseDNS no\n",
+        "etc/initramfs-tools/conf.d/small": "MODULES=list\nCOMPRESS=zstd\n",
+        "etc/initramfs-tools/modules": "".join(f"{name}\n" for name in INITRAMFS_MODULES),
+    }
+    for name, text in settings.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    unit = "systemd-networkd.service"
+    (wants / unit).symlink_to(f"/usr/lib/systemd/system/{unit}")
+    # Timers that would work in the background of a measurement.
+    for timer in ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fstrim"):
+        (root / f"etc/systemd/system/{timer}.timer").symlink_to("/dev/null")
+
+
+def _make_keys(computer: LocalConnection, root: Path, folder: Path) -> None:
+    """A key pair for root's login, and the known_hosts line of the machine's own key."""
+    for name in ("id_ed25519", "id_ed25519.pub"):
+        (folder / name).unlink(missing_ok=True)
+    key = folder / "id_ed25519"
+    computer.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "hvcost", "-f", str(key)])
+    ssh = root / "root/.ssh"
+    ssh.mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(key.with_suffix(".pub"), ssh / "authorized_keys")
+    (ssh / "authorized_keys").chmod(0o600)
+    host_key = root / "etc/ssh/ssh_host_ed25519_key"
+    if not host_key.exists():
+        computer.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)])
+    public = host_key.with_suffix(".pub").read_text().split()
+    (folder / "known_hosts").write_text(f"{HOST_NAME} {public[0]} {public[1]}\n")
+
+
+def _unpack_xen(root: Path, target: Path) -> None:
+    """The hypervisor, unpacked, since QEMU's multiboot loader takes no compressed file."""
+    found = sorted((root / "boot").glob("xen-*-amd64.gz"))
+    if len(found) != 1:
+        raise MachineError(f"this computer: the host image holds {len(found)} hypervisors Xen, not one")
+    target.write_bytes(gzip.decompress(found[0].read_bytes()))
+
+
+def _make_initramfs(computer: LocalConnection, root: Path, release: str) -> None:
+    """Make the initramfs again, now with this machine's short list of modules."""
+    computer.run(["chroot", str(root), "update-initramfs", "-u", "-k", release], timeout_s=600)

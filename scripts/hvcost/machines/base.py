@@ -1,0 +1,141 @@
+"""The command runner that all connections share: checking, logging and the journal of commands."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hvcost.errors import CommandError, MachineError
+from hvcost.model.record import Command
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command did; `duration_s` is wall time as seen by the caller."""
+
+    machine: str
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+    duration_s: float
+
+
+class Journal:
+    """Every command of a session in the order in which they were run, for the raw record."""
+
+    def __init__(self) -> None:
+        self._commands: list[Command] = []
+
+    def add(self, command: Command) -> None:
+        self._commands.append(command)
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return tuple(self._commands)
+
+
+class Stream(Protocol):
+    """Both directions of a running program or a connected socket."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def receive(self, timeout_s: float) -> bytes:
+        """At least one byte, or b"" at the end of the stream; DeadlineExceeded if nothing came."""
+
+    def close(self) -> None: ...
+
+
+class Connection(ABC):
+    """A machine that takes commands. `name` is how messages and records call it.
+
+    `slowness`: how many times longer than usual everything may take on it. Time limits are meant for a
+    machine of the usual speed; what measures a machine's speed sets this.
+    """
+
+    def __init__(self, name: str, journal: Journal | None = None, slowness: float = 1.0) -> None:
+        self.name = name
+        self.journal = journal or Journal()
+        self.slowness = slowness
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float = 60.0,
+        stdin: bytes = b"",
+        check: bool = True,
+    ) -> CommandResult:
+        """Run a command to its end.
+
+        Raises CommandError for an exit code other than 0 (unless `check` is off), DeadlineExceeded when it
+        was not done in `timeout_s` (times the machine's slowness), MachineError when the machine cannot be
+        reached.
+        """
+        argv = tuple(argv)
+        start_s = time.monotonic()
+        try:
+            exit_code, stdout, stderr = self._execute(argv, timeout_s * self.slowness, stdin)
+        except MachineError:
+            self.journal.add(Command(self.name, argv, None, round(time.monotonic() - start_s, 3)))
+            raise
+        result = CommandResult(
+            machine=self.name,
+            argv=argv,
+            exit_code=exit_code,
+            stdout=stdout.decode("utf-8", errors="replace"),
+            stderr=stderr.decode("utf-8", errors="replace"),
+            duration_s=round(time.monotonic() - start_s, 3),
+        )
+        self.journal.add(Command(self.name, argv, exit_code, result.duration_s))
+        log.debug("%s: %s -> %d (%.2f s)", self.name, argv, exit_code, result.duration_s)
+        if check and exit_code != 0:
+            raise CommandError(self.name, argv, exit_code, result.stderr or result.stdout)
+        return result
+
+    def succeeds(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> bool:
+        """Whether a command ends with exit code 0."""
+        return self.run(argv, timeout_s=timeout_s, check=False).exit_code == 0
+
+    @abstractmethod
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        """Exit code, standard output and standard error of a command."""
+
+    @abstractmethod
+    def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> Stream:
+        """Start a program and keep its standard input and output open.
+
+        `outlives_us`: the program ends by itself when its input does, and is never ended in another way.
+        """
+
+    @abstractmethod
+    def put(self, source: Path, destination: str) -> None:
+        """Copy a file of this computer to the machine, whole or not at all, and compare checksums."""
+
+    def close(self) -> None:  # noqa: B027 - most connections hold nothing
+        """Give the connection back; further calls fail."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file of this computer, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_at(connection: Connection, path: str) -> str | None:
+    """SHA-256 of a file of the machine, None if there is no such file."""
+    result = connection.run(["sha256sum", path], timeout_s=600, check=False)
+    return result.stdout.split()[0].lstrip("\\") if result.exit_code == 0 else None

@@ -1,0 +1,27 @@
+"""Facts of a machine: everything that can change a network figure, recorded beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hvcost.machines.base import Connection
+from hvcost.model.record import Facts
+
+SCRIPT = (Path(__file__).parent / "facts.sh").read_text(encoding="utf-8")
+NUMBERS = ("cpus", "memory_kib", "mtu")
+
+
+def collect(connection: Connection, interface: str) -> Facts:
+    """Facts of a machine as flat names and values (`memory_kib` in KiB, `mtu` in bytes)."""
+    output = connection.run(["sh", "-c", SCRIPT, "facts", interface], timeout_s=120).stdout
+    return parse(output)
+
+
+def parse(output: str) -> Facts:
+    """Facts from the script's output; lines without `=` are no facts."""
+    facts: dict[str, str | int | float] = {}
+    for line in output.splitlines():
+        name, separator, value = line.partition("=")
+        if separator and value.strip():
+            facts[name] = int(value) if name in NUMBERS else value.strip()
+    return facts

@@ -1,0 +1,64 @@
+"""The running guest: how its kernel is started and its network set, the same under every hypervisor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hvcost.machines import facts
+from hvcost.machines.base import Connection, Stream
+from hvcost.machines.console import ConsoleConnection
+from hvcost.machines.deadline import Deadline
+from hvcost.model.link import Link
+from hvcost.model.record import Facts
+
+log = logging.getLogger(__name__)
+
+INTERFACE = "eth0"
+RUNTIME = "/run"
+
+
+@dataclass(frozen=True)
+class BootedGuest:
+    """A guest that takes commands, and what it says about itself. `ready_after_s`: since its power-on."""
+
+    console: ConsoleConnection
+    facts: Facts
+    ready_after_s: float
+
+
+@contextmanager
+def booted(
+    name: str,
+    stream: Stream,
+    host: Connection,
+    link: Link,
+    timeout_s: float,
+    power_on: Callable[[], object],
+    check_alive: Callable[[], object] = lambda: None,
+) -> Iterator[BootedGuest]:
+    """The guest whose console is `stream`, from its power-on, with its network configured.
+
+    The console has a listener before the guest says anything. The guest is as slow as its host. Raises
+    DeadlineExceeded if it is not ready after `timeout_s` (times its slowness), and what `check_alive` raises,
+    which is asked meanwhile: not every hypervisor closes the console of a guest that has died.
+    """
+    console = ConsoleConnection(name, stream, host.journal, host.slowness)
+    try:
+        deadline = Deadline(timeout_s * host.slowness, f"{name}: boot of the guest")
+        power_on()
+        console.wait_until_ready(deadline, check_alive)
+        ready_after_s = round(deadline.elapsed_s, 1)
+        log.info("%s: guest is ready after %.0f s", name, ready_after_s)
+        configure_network(console, link)
+        yield BootedGuest(console, facts.collect(console, INTERFACE), ready_after_s)
+    finally:
+        console.close()
+
+
+def configure_network(guest: Connection, link: Link) -> None:
+    """Give the guest its address."""
+    guest.run(["ip", "link", "set", INTERFACE, "mtu", str(link.mtu), "up"])
+    guest.run(["ip", "address", "add", link.with_prefix(link.guest), "dev", INTERFACE])

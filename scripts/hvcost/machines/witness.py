@@ -1,0 +1,189 @@
+"""Whether a run's figures can be believed: each machine's clocks and network card, before and after it.
+
+A tool times itself by the clock of the day, which somebody may set in the middle of a run. Linux has a clock
+that cannot be set, the time since the boot (CLOCK_BOOTTIME, in /proc/uptime, proc(5)). Both are driven by the
+same counter, so that their difference stays the same unless the clock of the day is stepped. Whether that
+counter itself goes right, which in a guest depends on its hypervisor, shows against this computer's monotonic
+clock. None of this depends on how fast a machine is: a slow one answers later, and the readings say when.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hvcost.errors import ParseError
+from hvcost.model.record import Reading, Witness
+
+if TYPE_CHECKING:
+    from hvcost.machines.base import Connection
+
+# /proc/uptime has hundredths of a second, cut off.
+UPTIME_STEP_S = 0.01
+# What a reading may leave open: a step of 0.2 s is then seen for certain.
+CLOSEST_S = 0.05
+# Clocks of one machine differ by nothing at all; this is for the last digits of what is printed.
+SMALLEST_STEP_S = 0.001
+# Two computers' quartzes differ by less, and so does a clock that NTP slews (adjtimex(2): 500 ppm).
+RATE_TOLERANCE = 0.001
+# A card's counters may be some seconds behind. A run that took another way leaves next to nothing there.
+LEAST_CARRIED = 0.5
+
+# For scripts of sh(1): `clocks` prints the clock of the day, the uptime, and the clock of the day once more,
+# until all three were read within 20 ms. EPOCHREALTIME is a variable of bash and of BusyBox's shell. No
+# program is started, which would take longer than what is to be told apart.
+CLOCKS = r"""
+read_clocks='
+LC_ALL=C
+tries=0
+while [ "$tries" -lt 50 ]; do
+    tries=$((tries + 1)) from=$EPOCHREALTIME
+    read -r up _ </proc/uptime
+    to=$EPOCHREALTIME
+    echo "clocks $from $up $to"
+    [ $((${to%.*}${to#*.} - ${from%.*}${from#*.})) -gt 20000 ] || break
+done
+'
+clocks() {
+    if [ -n "${EPOCHREALTIME-}" ]; then eval "$read_clocks"; else bash -c "$read_clocks"; fi
+}
+"""
+# Argument: the interface. What a card does not tell (its speed without carrier, or at all) is left out.
+READ = (
+    CLOCKS
+    + r"""
+clocks || exit 1
+cd "/sys/class/net/$1" || exit 1
+for fact in statistics/rx_bytes statistics/tx_bytes speed duplex; do
+    ! value=$(cat "$fact" 2>/dev/null) || echo "${fact##*/} $value"
+done
+"""
+)
+
+_CLOCKS = re.compile(r"^clocks ([0-9]+\.[0-9]+) ([0-9]+\.[0-9]+) ([0-9]+\.[0-9]+)$", re.MULTILINE)
+_CARD = re.compile(r"^(rx_bytes|tx_bytes|speed|duplex) (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """How much the clock of the day is ahead of the uptime, between two bounds, and the uptime; in s."""
+
+    ahead_least_s: float
+    ahead_most_s: float
+    uptime_s: float
+
+    @property
+    def ahead_s(self) -> float:
+        return (self.ahead_least_s + self.ahead_most_s) / 2
+
+    @property
+    def uncertainty_s(self) -> float:
+        """How far the bounds are apart: how long the reading took, and a step of the uptime."""
+        return self.ahead_most_s - self.ahead_least_s
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card: bytes carried since its boot; speed in Mbit/s and duplex, if it tells them."""
+
+    carried_bytes: int
+    speed_mbit: int | None
+    duplex: str | None
+
+
+def ask(machine: Connection, interface: str) -> Reading:
+    """A machine's clocks and one of its network cards, as they are now."""
+    asked_s = time.monotonic()
+    return heard(machine, machine.run(["sh", "-c", READ, "witness", interface]).stdout, asked_s)
+
+
+def heard(machine: Connection, said: str, asked_s: float) -> Reading:
+    """What a machine has just said when it was asked at `asked_s`."""
+    return Reading(machine.name, said, round(asked_s, 3), round(time.monotonic(), 3))
+
+
+def clocks(reading: Reading) -> Clocks:
+    """The closest of a machine's readings of its clocks; ParseError if there is none that is close enough."""
+    found = [tuple(map(float, match)) for match in _CLOCKS.findall(reading.said)]
+    if not found:
+        raise ParseError(f"{reading.machine}: its clocks were not read: {reading.said[-200:]!r}")
+    every = [Clocks(first - up - UPTIME_STEP_S, last - up, up) for first, up, last in found]
+    closest = min(every, key=lambda each: each.uncertainty_s)
+    if not 0 <= closest.uncertainty_s <= CLOSEST_S + UPTIME_STEP_S:
+        raise ParseError(
+            f"{reading.machine}: its clocks could not be read together within {CLOSEST_S:g} s in "
+            f"{len(found)} attempts, so nobody knows whether they were stepped"
+        )
+    return closest
+
+
+def card(reading: Reading) -> Card:
+    """What a machine's network card said; ParseError if it did not count its bytes."""
+    facts = dict(_CARD.findall(reading.said))
+    try:
+        carried = int(facts["rx_bytes"]) + int(facts["tx_bytes"])
+    except (KeyError, ValueError) as error:
+        raise ParseError(f"{reading.machine}: its network card does not count bytes: {error!r}") from error
+    speed, duplex = facts.get("speed", ""), facts.get("duplex")
+    # Drivers say -1 or 4294967295 for a speed that they do not know (ethtool's SPEED_UNKNOWN).
+    is_known = speed.isdigit() and 0 < int(speed) < 2**31
+    return Card(carried, int(speed) if is_known else None, None if duplex == "unknown" else duplex)
+
+
+def check_clocks(witness: Witness) -> None:
+    """ParseError if the machine's clock was stepped between both readings, or does not go right."""
+    before, after = clocks(witness.before), clocks(witness.after)
+    # Between what it may have been before, and what it may be now, there has to be something in common.
+    apart_s = max(after.ahead_least_s - before.ahead_most_s, before.ahead_least_s - after.ahead_most_s)
+    machine = witness.before.machine
+    if apart_s > SMALLEST_STEP_S:
+        stepped_s = after.ahead_s - before.ahead_s
+        direction = "forwards" if stepped_s > 0 else "backwards"
+        raise ParseError(
+            f"{machine}: its clock was stepped {direction} by {abs(stepped_s):.3g} s during the run, "
+            "so the tool's times mean nothing"
+        )
+    least_s = witness.after.asked_s - witness.before.answered_s
+    most_s = witness.after.answered_s - witness.before.asked_s
+    passed_s = after.uptime_s - before.uptime_s
+    slack_s = UPTIME_STEP_S + RATE_TOLERANCE * most_s
+    if not least_s - slack_s <= passed_s <= most_s + slack_s:
+        raise ParseError(
+            f"{machine}: its clock went on by {passed_s:.2f} s while {least_s:.2f} to {most_s:.2f} s passed "
+            "on this computer: it does not go right, so the tool's times mean nothing"
+        )
+
+
+def check_carried(witness: Witness, transferred_bytes: float) -> None:
+    """ParseError if the machine's measured card did not carry the run: the traffic took another way."""
+    carried = card(witness.after).carried_bytes - card(witness.before).carried_bytes
+    if carried < LEAST_CARRIED * transferred_bytes:
+        raise ParseError(
+            f"{witness.before.machine}: the measured network card carried {carried} bytes during the run, "
+            f"but {transferred_bytes:.0f} were transferred: the run took another way (key interface)"
+        )
+
+
+def check_wire(reading: Reading, rate_mbit: float) -> None:
+    """ParseError if the machine's card has negotiated less than the link is said to carry."""
+    found = card(reading)
+    if found.speed_mbit is not None and found.speed_mbit < rate_mbit:
+        raise ParseError(
+            f"{reading.machine}: its network card runs at {found.speed_mbit} Mbit/s, but link.rate_mbit is "
+            f"{rate_mbit:g}: look at cable and switch, or correct the key"
+        )
+    if found.duplex == "half":
+        raise ParseError(
+            f"{reading.machine}: its network card runs at half duplex, which carries less than "
+            "link.rate_mbit says: look at cable and switch"
+        )
+
+
+def check_wires(witnesses: Mapping[str, Witness], rate_mbit: float) -> None:
+    """`check_wire` of every card before and after a run."""
+    for witness in witnesses.values():
+        check_wire(witness.before, rate_mbit)
+        check_wire(witness.after, rate_mbit)

@@ -1,0 +1,1 @@
+"""What everything else speaks of: records, links, metrics and the experiment's description."""

@@ -1,0 +1,195 @@
+"""The experiment's description: what the analysis has to know of the configuration, as a file of the results.
+
+Raw files say what one repetition was; what was planned, compared and claimed is in this file. With both,
+everything else is made again on any computer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hvcost.errors import ConfigError
+from hvcost.model.link import tcp_limit_bps
+
+if TYPE_CHECKING:
+    pass
+
+from collections.abc import Iterator
+
+BASELINE = "bare-metal"
+UNDER_XEN = "bare-metal-dom0"
+PROVIDED = "provided"
+
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What somebody said: a ratio of throughputs is from `at_least` to `at_most` (None: no bound).
+
+    Systems are compared `against` another in each of `environments`, or, where `against` is None, each with
+    itself `between` two environments.
+    """
+
+    name: str
+    text: str
+    systems: tuple[str, ...]
+    against: str | None
+    environments: tuple[str, ...]
+    between: tuple[str, ...]
+    at_least: float | None
+    at_most: float | None
+
+    def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        """What is compared, each as (environment, system)."""
+        for system in self.systems:
+            if self.against is None:
+                first, second = self.between
+                yield (first, system), (second, system)
+            else:
+                for environment in self.environments:
+                    yield (environment, system), (environment, self.against)
+
+
+@dataclass(frozen=True)
+class Description:
+    """A whole experiment as its analysis sees it; `content` is the file's own, for those who show it."""
+
+    seed: int
+    boots: int
+    repetitions: int
+    systems: Mapping[str, Mapping[str, Any]]
+    environments: tuple[Environment, ...]
+    equivalence_margin: float
+    claims: tuple[Claim, ...]
+    content: Mapping[str, Any]
+
+    @property
+    def links(self) -> Mapping[str, Mapping[str, Any]]:
+        """Links by environment."""
+        return {environment.id: environment.link for environment in self.environments}
+
+    def raw_files(self, environment: Environment, system: str, boot: int) -> list[str]:
+        """Planned files of a session, from the folder of results; what else is there is of another plan."""
+        return [
+            f"{environment.id}/raw/{system}/boot{boot}/{workload}-{repetition}.json"
+            for workload in environment.workloads
+            for repetition in range(1, self.repetitions + 1)
+        ]
+
+
+def as_text(content: Mapping[str, Any]) -> str:
+    """Text of the file, the same for the same content."""
+    return json.dumps({"format": FORMAT} | dict(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def load(path: Path) -> Description:
+    """Description from its file; ConfigError says what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']} instead of {FORMAT}")
+        return Description(
+            seed=content["seed"],
+            boots=content["boots"],
+            repetitions=content["repetitions"],
+            systems=content["systems"],
+            environments=tuple(map(environment_from, content["environments"])),
+            equivalence_margin=content["analysis"]["equivalence_margin"],
+            claims=tuple(_claim(claim) for claim in content["claims"]),
+            content=content,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: not an experiment's description ({error}); snakemake makes it: snakemake {path}"
+        ) from error
+
+
+def _claim(content: Mapping[str, Any]) -> Claim:
+    lists = {key: tuple(content[key]) for key in ("systems", "environments", "between")}
+    return Claim(**{**content, **lists})
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment of the resolved configuration, as far as figures show it."""
+
+    id: str
+    description: str
+    hypervisors: Mapping[str, str]
+    workloads: tuple[str, ...]
+    link: Mapping[str, Any]
+    host: Mapping[str, Any]
+    client: Mapping[str, Any]
+    guest: Mapping[str, Any]
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the host is a machine that a computer plays."""
+        return self.host.get("connection") == "emulated"
+
+    @property
+    def title(self) -> str:
+        """Name for titles; it never lets emulated machines pass for hardware."""
+        name = f"{self.id}: {self.description}" if self.description else self.id
+        return f"{name} (emulated machines)" if self.emulated else name
+
+    @property
+    def caveat(self) -> str:
+        """What a reader must know before comparing the numbers with those of other computers."""
+        if self.emulated:
+            return "Emulated machines: compare systems with each other, not with hardware."
+        if self.host.get("connection") == self.client.get("connection") == "local":
+            return "Host and client are one computer, joined by a virtual link."
+        return ""
+
+    @property
+    def link_bps(self) -> float:
+        """Rate of the link on the wire."""
+        return float(self.link["rate_mbit"]) * 1e6
+
+    @property
+    def tcp_limit_bps(self) -> float:
+        """Most that one TCP connection can carry over the link in full-sized packets."""
+        return tcp_limit_bps(float(self.link["rate_mbit"]), float(self.link["mtu"]))
+
+
+def environment_from(data: object) -> Environment:
+    """Environment from what the workflow says about it; ConfigError names the key that is wrong.
+
+    Needed are `environment` (its id), `systems` (a list of objects with `system` and `hypervisor`),
+    `link`, `host` and `client`; `description`, `guest` and `workloads` (names) are shown if there.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError("environment: expected an object")
+    id = data.get("environment", "")
+    for key in ("environment", "systems", "link", "host", "client"):
+        if key not in data:
+            raise ConfigError(f"environment {id}: `{key}` is missing")
+    for key in ("link", "host", "client"):
+        if not isinstance(data[key], Mapping):
+            raise ConfigError(f"environment {id}: `{key}` is not an object")
+    for key in ("rate_mbit", "mtu"):
+        if not isinstance(data["link"].get(key), int | float):
+            raise ConfigError(f"environment {id}: `link.{key}` is not a number")
+    try:
+        hypervisors = {str(item["system"]): str(item["hypervisor"]) for item in data["systems"]}
+    except (KeyError, TypeError):
+        raise ConfigError(
+            f"environment {id}: `systems` is not a list of objects with `system` and `hypervisor`"
+        ) from None
+    return Environment(
+        id=str(id),
+        description=" ".join(str(data.get("description") or "").split()),
+        hypervisors=hypervisors,
+        workloads=tuple(map(str, data.get("workloads") or ())),
+        link=data["link"],
+        host=data["host"],
+        client=data["client"],
+        guest=data.get("guest") or {},
+    )

@@ -1,0 +1,1 @@
+"""What is to be measured: the checked configuration, the plan of a run and what came of it."""

@@ -1,0 +1,84 @@
+"""What came of a run: which sessions were measured, which were not, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvcost.errors import ParseError
+from hvcost.model import record
+from hvcost.planning.plan import Plan, Session
+from hvcost.wording import counted
+
+# The line that a program ends with when it fails (see `program.run`).
+FAILURE = re.compile(r"^\S+ \S+ ERROR hvcost\.program: (.*)", re.MULTILINE)
+
+ADVICE = (
+    "  The rest is measured. The same command tries again what failed; tables, figures and the report wait "
+    "for it. To have them of what is there: python scripts/reanalyse.py results"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one session. `reason` is why there is nothing new of it, None if it was measured."""
+
+    session: Session
+    runs: int
+    ok: int
+    failed_runs: tuple[str, ...]
+    reason: str | None
+
+
+def of_run(plan: Plan, results: Path, logs: Path, since_s: float) -> tuple[Outcome, ...]:
+    """Outcome of every session that was to be run; what is older than `since_s`, Unix time, is not of it."""
+    return tuple(_of_session(planned.session, planned.runs, results, logs, since_s) for planned in plan.todo)
+
+
+def as_text(outcomes: Iterable[Outcome]) -> str:
+    """The report of a run for people, a line for whatever is not as planned."""
+    every = list(outcomes)
+    if not every:
+        return "Measured: nothing was to be measured"
+    runs = sum(outcome.runs for outcome in every)
+    ok = sum(outcome.ok for outcome in every)
+    done = [outcome for outcome in every if outcome.reason is None]
+    lines = [f"Measured: {len(done)} of {counted(len(every), 'session')}, {ok} of {counted(runs, 'run')} ok"]
+    for outcome in every:
+        session = outcome.session
+        name = f"{session.environment} {session.system} boot {session.boot}"
+        if outcome.reason:
+            lines.append(f"  failed: {name}: {outcome.reason}")
+        lines += [f"  failed run: {name}: {reason}" for reason in outcome.failed_runs]
+    if len(done) < len(every):
+        lines.append(ADVICE)
+    return "\n".join(lines)
+
+
+def _of_session(session: Session, runs: int, results: Path, logs: Path, since_s: float) -> Outcome:
+    place = Path(session.system, f"boot{session.boot}")
+    log = (logs / "measure_session" / session.environment / place).with_suffix(".log")
+    if _is_new(log, since_s):
+        said = FAILURE.findall(log.read_text(encoding="utf-8", errors="replace"))
+        if said:
+            return Outcome(session, runs, 0, (), said[-1])
+    files = sorted((results / session.environment / "raw" / place).glob("*.json"))
+    new = [file for file in files if _is_new(file, since_s)]
+    if len(new) < runs:
+        return Outcome(session, runs, 0, (), "it was not started")
+    reasons = tuple(f"{file.stem}: {reason}" for file in new if (reason := _failure(file)))
+    return Outcome(session, runs, runs - len(reasons), reasons, None)
+
+
+def _is_new(file: Path, since_s: float) -> bool:
+    return file.is_file() and file.stat().st_mtime >= since_s
+
+
+def _failure(raw: Path) -> str | None:
+    """Why a repetition has no value, None if it has one."""
+    try:
+        return record.read(raw).reason
+    except ParseError as error:
+        return str(error)
