@@ -50,7 +50,7 @@ def parse(raw: list[Path], output: Path) -> None:
             )
     frame = measurements.from_records(records)
     measurements.write_csv(frame, output)
-    failed = [point for point in measurements.repetitions(frame) if point.throughput_bps is None]
+    failed = [point for point in measurements.repetitions(frame) if point.value is None]
     for point in failed:
         log.warning(
             "%s %s boot %d %s-%d failed: %s",

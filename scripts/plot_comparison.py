@@ -5,7 +5,8 @@
         --output results/figures results/env1/measurements.csv results/env2/measurements.csv
 
 Outputs, each as .svg and .png in the folder, for every workload: means-WORKLOAD, ratios-WORKLOAD and,
-if there are several environments, environments-WORKLOAD.
+if there are several environments, environments-WORKLOAD; those of metrics that are not the primary one
+have -METRIC at the end.
 """
 
 from __future__ import annotations
@@ -68,16 +69,16 @@ def plot(environments_json: str, measurements: list[Path], statistics: list[Path
     for name, table in (("measurements", points), ("statistics", cells)):
         for environment in sorted({row.environment for row in table} - known):
             raise ParseError(f"{name} of {environment}, which is not in --environments")
-    workloads = figures.workloads_shown(environments, points)
-    if not workloads:
+    subjects = figures.subjects(environments, points)
+    if not subjects:
         log.warning("no repetitions, so nothing is drawn")
     files: dict[str, bytes] = {}
     with style.house_style():
-        for workload in workloads:
-            files |= style.rendered(means.draw(environments, points, workload))
-            files |= style.rendered(ratios.draw(environments, cells, workload))
+        for subject in subjects:
+            files |= style.rendered(means.draw(environments, points, cells, subject))
+            files |= style.rendered(ratios.draw(environments, cells, subject))
             if len(environments) > 1:
-                files |= style.rendered(side_by_side.draw(environments, cells, workload))
+                files |= style.rendered(side_by_side.draw(environments, cells, subject))
     figures.replace_files(output, ("means-*", "ratios-*", "environments-*"), files)
     log.info("%s: %d files", output, len(files))
 

@@ -5,7 +5,8 @@
         --output results/env1/figures
 
 Outputs, each as .svg and .png in the folder: topology, and for every workload
-repetitions-WORKLOAD, repetitions-with-bare-metal-WORKLOAD and order-WORKLOAD.
+repetitions-WORKLOAD, repetitions-with-bare-metal-WORKLOAD and order-WORKLOAD; those of metrics that are
+not the primary one have -METRIC at the end.
 """
 
 from __future__ import annotations
@@ -56,19 +57,19 @@ def plot(environment_json: str, measurements: Path, host: Path, output: Path) ->
     others = sorted({point.environment for point in points} - {environment.id})
     if others:
         raise ParseError(f"{measurements}: is of {', '.join(others)}, not only {environment.id}")
-    workloads = figures.workloads_shown([environment], points)
-    if not workloads:
+    subjects = figures.subjects([environment], points)
+    if not subjects:
         log.warning("%s: no repetitions, so only the topology is drawn", measurements)
     files: dict[str, bytes] = {}
     with style.house_style():
         systems = figures.systems_shown([environment], points)
         files |= style.rendered(topology.draw(environment, _facts(host), systems))
-        for workload in workloads:
+        for subject in subjects:
             for with_bare_metal in (False, True):
                 files |= style.rendered(
-                    repetitions.draw(environment, points, workload, with_bare_metal=with_bare_metal)
+                    repetitions.draw(environment, points, subject, with_bare_metal=with_bare_metal)
                 )
-            files |= style.rendered(order.draw(environment, points, workload))
+            files |= style.rendered(order.draw(environment, points, subject))
     figures.replace_files(output, ("topology", "repetitions-*", "order-*"), files)
     log.info("%s: %d files", output, len(files))
 

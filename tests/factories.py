@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import pandas as pd
 from hvcost.analysis import cells, comparisons, measurements, rows, samples
+from hvcost.analysis.measurements import Repetition
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.model import record
 from hvcost.model.record import Command, End, Order, Reading, Record, Witness
@@ -195,10 +197,10 @@ def raw_records(
     """
     noise = random.Random(2010)
     made = []
-    for system, mean_bps in means_bps.items():
+    for system, mean in means_bps.items():
         for boot in range(1, boots + 1):
             for repetition in range(1, repetitions + 1):
-                value = mean_bps * noise.uniform(0.9, 1.0)
+                value = mean * noise.uniform(0.9, 1.0)
                 place: dict[str, Any] = {
                     "environment": environment,
                     "system": system,
@@ -251,30 +253,34 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         system="kvm",
         hypervisor="kvm",
         workload="tcp",
+        metric="throughput",
+        unit="bit/s",
+        role="primary",
         planned=10,
         ok=10,
         failed=0,
+        unavailable=0,
         sessions=1,
         host_boots=1,
         guest_boots=1,
         level="repetition",
         values=10,
-        mean_bps=184e6,
-        standard_deviation_bps=4e6,
+        mean=184e6,
+        standard_deviation=4e6,
         coefficient_of_variation=0.0217,
-        median_bps=185e6,
-        median_low_bps=180e6,
-        median_high_bps=188e6,
+        median=185e6,
+        median_low=180e6,
+        median_high=188e6,
         median_confidence=0.978516,
-        min_bps=178e6,
-        max_bps=190e6,
-        resolution_bps=1e6,
-        within_sd_bps=4e6,
-        between_sd_bps=None,
+        min=178e6,
+        max=190e6,
+        resolution=1e6,
+        within_sd=4e6,
+        between_sd=None,
         ratio=0.204,
         ratio_low=0.199,
         ratio_high=0.209,
-        limit_bps=941.482e6,
+        limit=941.482e6,
         limit_share=0.1965,
         runs_at_limit=0,
         at_limit=False,
@@ -285,10 +291,15 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         shapiro_w=0.95,
         shapiro_p=0.67,
         outliers="",
-        mean_without_outliers_bps=184e6,
+        mean_without_outliers=184e6,
         note="",
     )
     return replace(made, **changes)
+
+
+def primary(frame: pd.DataFrame) -> tuple[Repetition, ...]:
+    """Repetitions with the figure of their primary metric."""
+    return tuple(each for each in measurements.repetitions(frame) if each.role == "primary")
 
 
 def write_raw(records: list[Record], folder: Path) -> list[Path]:

@@ -30,6 +30,7 @@ from hvcost.figures import Picture, environments, means, order, ratios, repetiti
 from hvcost.figures.rates import UNITS, rate_text, unit_for
 from hvcost.figures.text import text_width, wrapped
 from hvcost.model.description import Environment, environment_from
+from hvcost.model.metric import THROUGHPUT
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
@@ -37,6 +38,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from workspace import ROOT
 
+TCP = figures.Subject("tcp", THROUGHPUT)
 SCRIPTS = ROOT / "scripts"
 DEFAULT = {"bare-metal": 900e6, "qemu": 2e6, "kvm": 200e6}
 STUDY = {"bare-metal": 94e6, "xen": 94e6, "virtualbox": 93e6, "qemu": 44e6}
@@ -75,11 +77,23 @@ def _style() -> Iterator[None]:
         yield
 
 
+def means_of(points: Sequence[Repetition]) -> list[CellStatistics]:
+    """Statistics with the mean of each system, which is all that a figure of means takes of them."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for point in points:
+        if point.value is not None:
+            found.setdefault((point.environment, point.system), []).append(point.value)
+    return [
+        factories.cell_statistics(environment=environment, system=system, mean=sum(values) / len(values))
+        for (environment, system), values in found.items()
+    ]
+
+
 def data(case: str, **config: Any) -> tuple[Environment, tuple[Repetition, ...]]:
     systems, options = CASES[case]
     frame = tables.from_records(factories.raw_records(systems, **options))
     environment = environment_from(factories.environment_config(*systems, **config))
-    return environment, tables.repetitions(frame)
+    return environment, factories.primary(frame)
 
 
 @cache
@@ -88,9 +102,9 @@ def drawn(case: str, **config: Any) -> list[Picture]:
     second = environment_from(factories.environment_config(*STUDY, id="env2", rate_mbit=100))
     return [
         topology.draw(environment, factories.FACTS, figures.systems_shown([environment], points)),
-        repetitions.draw(environment, points, "tcp", with_bare_metal=False),
-        repetitions.draw(environment, points, "tcp", with_bare_metal=True),
-        means.draw([environment, second], points, "tcp"),
+        repetitions.draw(environment, points, TCP, with_bare_metal=False),
+        repetitions.draw(environment, points, TCP, with_bare_metal=True),
+        means.draw([environment, second], points, means_of(points), TCP),
     ]
 
 
@@ -174,9 +188,7 @@ def test_all_points_are_within_the_axes(case: str, figure: int) -> None:
         if figure == 1 and system == "bare-metal":
             continue
         expected = sorted(
-            point.throughput_bps / unit.bps
-            for point in points
-            if point.system == system and point.throughput_bps is not None
+            point.value / unit.size for point in points if point.system == system and point.value is not None
         )
         shown = sorted(
             y
@@ -216,17 +228,17 @@ def test_nothing_to_show_is_said() -> None:
         assert "No repetition succeeded" in said(picture)
     environment, _points = data("normal")
     for with_bare_metal in (False, True):
-        picture = repetitions.draw(environment, [], "tcp", with_bare_metal=with_bare_metal)
+        picture = repetitions.draw(environment, [], TCP, with_bare_metal=with_bare_metal)
         assert "There are no measurements." in said(picture)
         assert "xen (no measurements)" in said(picture)
         assert_readable(picture)
-    picture = means.draw([environment], [], "tcp")
+    picture = means.draw([environment], [], means_of([]), TCP)
     assert "There are no measurements." in said(picture)
     assert_readable(picture)
     empty = environment_from(factories.environment_config())
     for picture in (
-        means.draw([empty], [], "tcp"),
-        repetitions.draw(empty, [], "tcp", with_bare_metal=True),
+        means.draw([empty], [], means_of([]), TCP),
+        repetitions.draw(empty, [], TCP, with_bare_metal=True),
         topology.draw(empty, {}, {}),
     ):
         assert_readable(picture)
@@ -235,16 +247,16 @@ def test_nothing_to_show_is_said() -> None:
 def test_a_system_without_measurements_is_named() -> None:
     _environment, points = data("wide range")
     more = environment_from(factories.environment_config(*DEFAULT, "xen"))
-    assert "xen (no measurements)" in said(repetitions.draw(more, points, "tcp", with_bare_metal=False))
-    assert "no data" in said(means.draw([more], points, "tcp"))
+    assert "xen (no measurements)" in said(repetitions.draw(more, points, TCP, with_bare_metal=False))
+    assert "no data" in said(means.draw([more], points, means_of(points), TCP))
 
 
 def test_bare_metal_is_known_by_its_hypervisor() -> None:
     config = factories.environment_config("kvm")
     config["systems"].append({"system": "the-real-one", "hypervisor": "bare-metal"})
     environment = environment_from(config)
-    assert "the-real-one" not in said(repetitions.draw(environment, [], "tcp", with_bare_metal=False))
-    assert "the-real-one" in said(repetitions.draw(environment, [], "tcp", with_bare_metal=True))
+    assert "the-real-one" not in said(repetitions.draw(environment, [], TCP, with_bare_metal=False))
+    assert "the-real-one" in said(repetitions.draw(environment, [], TCP, with_bare_metal=True))
 
 
 def test_the_axis_is_logarithmic_only_for_what_would_lie_flat() -> None:
@@ -258,7 +270,7 @@ def test_the_axis_is_logarithmic_only_for_what_would_lie_flat() -> None:
     [(100e9, "Gbit/s"), (1e9, "Mbit/s"), (2e6, "Mbit/s"), (4e5, "kbit/s"), (900.0, "bit/s")],
 )
 def test_units_fit_the_axis(largest_bps: float, name: str) -> None:
-    assert unit_for(largest_bps).name == name
+    assert unit_for(largest_bps, THROUGHPUT).name == name
 
 
 @pytest.mark.parametrize(
@@ -348,8 +360,8 @@ def test_dollars_and_long_texts_are_shown_as_they_are() -> None:
     _environment, points = data("normal")
     for picture in (
         topology.draw(environment, {}, figures.systems_shown([environment], points)),
-        repetitions.draw(environment, points, "tcp", with_bare_metal=True),
-        means.draw([environment], points, "tcp"),
+        repetitions.draw(environment, points, TCP, with_bare_metal=True),
+        means.draw([environment], points, means_of(points), TCP),
     ):
         assert_readable(picture)
         assert "costs $5 or $6 & <b>" in said(picture)
@@ -414,7 +426,7 @@ def runs(
                 started_at=f"2026-11-23T{number // 60:02d}:{number % 60:02d}:{record.repetition:02d}+00:00",
             )
         )
-    return tables.repetitions(tables.from_records(placed))
+    return factories.primary(tables.from_records(placed))
 
 
 def panel(picture: Picture, system: str) -> Axes:
@@ -442,7 +454,7 @@ def points_of(axes: Axes) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_order_of_runs_is_readable(case: str) -> None:
     environment, points = data(case)
-    picture = order.draw(environment, points, "tcp")
+    picture = order.draw(environment, points, TCP)
     assert_readable(picture)
     assert len(picture.figure.axes) == len(CASES[case][0])
     crosses = [
@@ -453,7 +465,7 @@ def test_the_order_of_runs_is_readable(case: str) -> None:
         for x in places(line)
     ]
     shown = [y for axes in picture.figure.axes for _x, y in points_of(axes) if not math.isnan(y)]
-    assert len(crosses) == sum(point.throughput_bps is None for point in points)
+    assert len(crosses) == sum(point.value is None for point in points)
     assert len(shown) == len(points) - len(crosses)
     assert ("Cross: a failed repetition" in said(picture)) == bool(crosses)
 
@@ -461,13 +473,13 @@ def test_the_order_of_runs_is_readable(case: str) -> None:
 def test_runs_are_placed_in_the_order_in_which_they_were_made() -> None:
     environment = environment_from(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 2), ("qemu", 1), ("qemu", 2), ("kvm", 1)])
-    picture = order.draw(environment, tuple(reversed(points)), "tcp")
+    picture = order.draw(environment, tuple(reversed(points)), TCP)
     assert picture.name == "order-tcp"
     assert [x for x, _y in points_of(panel(picture, "kvm"))] == [1, 2, 3, 10, 11, 12]
     assert [x for x, _y in points_of(panel(picture, "qemu"))] == [4, 5, 6, 7, 8, 9]
     # Measured again, later: the number in the plan is that of another plan.
     again = [replace(p, started_at="2026-12-24") if (p.system, p.boot) == ("kvm", 2) else p for p in points]
-    picture = order.draw(environment, again, "tcp")
+    picture = order.draw(environment, again, TCP)
     assert [x for x, _y in points_of(panel(picture, "kvm"))] == [7, 8, 9, 10, 11, 12]
 
 
@@ -478,11 +490,12 @@ def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
     stepped = [
         replace(p, started_at="2026-11-22") if (p.system, p.run_order) == ("qemu", 2) else p for p in points
     ]
-    picture = order.draw(environment, stepped, "tcp")
+    picture = order.draw(environment, stepped, TCP)
     assert [x for x, _y in points_of(panel(picture, "kvm"))] == [1, 2, 3]
-    picture = means.draw([environment], [replace(p, repetition=4 - p.repetition) for p in points], "tcp")
+    again = [replace(p, repetition=4 - p.repetition) for p in points]
+    picture = means.draw([environment], again, means_of(again), TCP)
     (axes,) = picture.figure.axes
-    kvm = [p.throughput_bps for p in tables.as_measured(points) if p.system == "kvm"]
+    kvm = [p.value for p in tables.as_measured(points) if p.system == "kvm"]
     drawn = [y for _x, y in sorted(points_of(axes))]
     assert drawn[-3:] == pytest.approx([value / 1e6 for value in kvm if value is not None])
 
@@ -490,11 +503,11 @@ def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
 def test_each_system_deviates_from_its_own_median() -> None:
     environment = environment_from(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)], 5, failed={("kvm", 2)})
-    picture = order.draw(environment, points, "tcp")
+    picture = order.draw(environment, points, TCP)
     assert "no drift" in said(picture)
     for system in ("qemu", "kvm"):
         axes = panel(picture, system)
-        values = [p.throughput_bps for p in points if p.system == system]
+        values = [p.value for p in points if p.system == system]
         median = float(np.median([value for value in values if value is not None]))
         expected = [math.nan if value is None else 100 * (value / median - 1) for value in values]
         assert [y for _x, y in points_of(axes)] == pytest.approx(expected, nan_ok=True)
@@ -505,8 +518,8 @@ def test_each_system_deviates_from_its_own_median() -> None:
 
 def test_what_iperf_cannot_tell_apart_is_not_blown_up() -> None:
     environment = environment_from(factories.environment_config("kvm"))
-    points = [replace(p, throughput_bps=94.0e6) for p in runs({"kvm": 94e6}, [("kvm", 1)])]
-    low, high = order.draw(environment, points, "tcp").figure.axes[0].get_ylim()
+    points = [replace(p, value=94.0e6) for p in runs({"kvm": 94e6}, [("kvm", 1)])]
+    low, high = order.draw(environment, points, TCP).figure.axes[0].get_ylim()
     assert low <= -1
     assert high >= 1
 
@@ -516,7 +529,7 @@ def test_forty_boots(repetitions: int, bands: int) -> None:
     environment = environment_from(factories.environment_config("qemu", "kvm"))
     sessions = [(system, boot) for boot in range(1, 41) for system in ("kvm", "qemu")]
     picture = order.draw(
-        environment, runs({"qemu": 2e6, "kvm": 2e8}, sessions, repetitions, failed={("kvm", 3)}), "tcp"
+        environment, runs({"qemu": 2e6, "kvm": 2e8}, sessions, repetitions, failed={("kvm", 3)}), TCP
     )
     assert_readable(picture)
     assert sum(len(axes.patches) for axes in picture.figure.axes) == bands
@@ -527,7 +540,7 @@ def test_forty_boots(repetitions: int, bands: int) -> None:
 def test_an_order_of_nothing_is_said() -> None:
     for systems in ((), ("kvm", "qemu")):
         environment = environment_from(factories.environment_config(*systems))
-        picture = order.draw(environment, [], "tcp")
+        picture = order.draw(environment, [], TCP)
         assert "There are no measurements." in said(picture)
         assert_readable(picture)
 
@@ -538,19 +551,19 @@ def test_an_order_of_nothing_is_said() -> None:
 def bare_metal(**changes: Any) -> CellStatistics:
     return factories.cell_statistics(
         **{"system": "bare-metal", "ratio": 1.0, "ratio_low": None, "ratio_high": None}
-        | {"median_bps": 900e6, "median_low_bps": 890e6, "median_high_bps": 905e6}
+        | {"median": 900e6, "median_low": 890e6, "median_high": 905e6}
         | changes
     )
 
 
 NOTHING: dict[str, Any] = {
     **{"ok": 0, "failed": 10, "values": 0},
-    **dict.fromkeys(("mean_bps", "median_bps", "median_low_bps", "median_high_bps", "median_confidence")),
+    **dict.fromkeys(("mean", "median", "median_low", "median_high", "median_confidence")),
     **dict.fromkeys(("ratio", "ratio_low", "ratio_high")),
     "note": "kvm in env1: 0 repetitions with a value, an interval needs 3",
 }
 NO_INTERVAL: dict[str, Any] = {
-    **dict.fromkeys(("median_low_bps", "median_high_bps", "median_confidence", "ratio_low", "ratio_high")),
+    **dict.fromkeys(("median_low", "median_high", "median_confidence", "ratio_low", "ratio_high")),
     "note": "kvm in env1: 1 repetition with a value, an interval needs 3",
 }
 LONG = [f"kvm-with-a-name-that-is-much-longer-than-others-{number}" for number in range(10)]
@@ -564,7 +577,7 @@ CELLS: dict[str, list[CellStatistics]] = {
         bare_metal(),
         *(cell(system=name, ratio=0.004 * 2**place) for place, name in enumerate(LONG)),
         *(
-            cell(system=name, environment="env2", median_bps=94e6, runs_at_limit=10, at_limit=True)
+            cell(system=name, environment="env2", median=94e6, runs_at_limit=10, at_limit=True)
             for name in LONG
         ),
     ],
@@ -584,8 +597,8 @@ CELLS: dict[str, list[CellStatistics]] = {
         bare_metal(),
         cell(system="bare-metal-again", hypervisor="bare-metal", ratio=1.0, ratio_low=0.99, ratio_high=1.01),
     ],
-    "median of zero": [cell(median_bps=0.0, median_low_bps=0.0, median_high_bps=0.0)],
-    "interval from zero": [bare_metal(), cell(median_low_bps=0.0, ratio_low=0.0)],
+    "median of zero": [cell(median=0.0, median_low=0.0, median_high=0.0)],
+    "interval from zero": [bare_metal(), cell(median_low=0.0, ratio_low=0.0)],
     "faster than bare metal": [bare_metal(), cell(ratio=30.0, ratio_low=20.0, ratio_high=40.0)],
 }
 
@@ -601,7 +614,7 @@ def two_environments(cells: Sequence[CellStatistics]) -> list[Environment]:
 @cache
 def compared(case: str) -> tuple[Picture, Picture]:
     known = two_environments(CELLS[case])
-    return ratios.draw(known, CELLS[case], "tcp"), environments.draw(known, CELLS[case], "tcp")
+    return ratios.draw(known, CELLS[case], TCP), environments.draw(known, CELLS[case], TCP)
 
 
 def arrows(picture: Picture) -> list[float]:
@@ -704,7 +717,7 @@ def test_ratios_have_the_digits_that_their_interval_needs(
     value: float, low: float, high: float, text: str
 ) -> None:
     cells = [bare_metal(), cell(ratio=value, ratio_low=low, ratio_high=high)]
-    assert text in said(ratios.draw(two_environments(cells)[:1], cells, "tcp"))
+    assert text in said(ratios.draw(two_environments(cells)[:1], cells, TCP))
 
 
 def test_environments_stand_side_by_side_on_one_axis() -> None:
@@ -712,18 +725,18 @@ def test_environments_stand_side_by_side_on_one_axis() -> None:
         bare_metal(),
         bare_metal(
             environment="env2",
-            median_bps=94e6,
-            median_low_bps=93.9e6,
-            median_high_bps=94.1e6,
+            median=94e6,
+            median_low=93.9e6,
+            median_high=94.1e6,
             median_confidence=0.993,
             runs_at_limit=10,
             at_limit=True,
         ),
         cell(),
-        cell(environment="env2", median_bps=86.9e6, median_low_bps=85e6, median_high_bps=88e6),
+        cell(environment="env2", median=86.9e6, median_low=85e6, median_high=88e6),
     ]
     known = two_environments(cells)
-    picture = environments.draw(known, cells, "tcp")
+    picture = environments.draw(known, cells, TCP)
     assert picture.name == "environments-tcp"
     (axes,) = picture.figure.axes
     assert axes.get_xscale() == "log"
@@ -745,7 +758,7 @@ def test_environments_stand_side_by_side_on_one_axis() -> None:
 
 def test_environments_with_the_same_link_share_its_line() -> None:
     known = [environment_from(factories.environment_config("kvm", id=id)) for id in ("env1", "env2")]
-    picture = environments.draw(known, CELLS["one system"], "tcp")
+    picture = environments.draw(known, CELLS["one system"], TCP)
     assert "env1, env2: TCP limit 941 Mbit/s" in said(picture)
 
 
@@ -755,7 +768,7 @@ def test_limits_at_the_left_edge_and_close_to_each_other_are_readable() -> None:
         environment_from(factories.environment_config("kvm", id=id, rate_mbit=rate))
         for id, rate in zip(ids, (1, 1000, 1010), strict=True)
     ]
-    picture = environments.draw(known, [cell(environment=LONG[0], median_bps=0.9e6)], "tcp")
+    picture = environments.draw(known, [cell(environment=LONG[0], median=0.9e6)], TCP)
     assert_readable(picture)
 
 
@@ -769,7 +782,7 @@ def test_what_has_no_median_is_said() -> None:
 def test_comparisons_are_of_the_workload_alone() -> None:
     cells = [cell(workload="tcp-short")]
     known = two_environments(cells)
-    for picture in (ratios.draw(known, cells, "tcp"), environments.draw(known, cells, "tcp")):
+    for picture in (ratios.draw(known, cells, TCP), environments.draw(known, cells, TCP)):
         assert points_of(picture.figure.axes[0]) == []
         assert "no measurements" in said(picture)
 
@@ -779,13 +792,13 @@ def test_comparisons_call_emulated_machines_so_and_show_what_they_are_given() ->
     config["description"] = "costs $5 or $6 & <b>" + " and much more besides" * 12
     known = [environment_from(config), environment_from(factories.environment_config("kvm", id="env2"))]
     for picture in (
-        ratios.draw(known, CELLS["normal"], "tcp"),
-        environments.draw(known, CELLS["normal"], "tcp"),
-        order.draw(known[0], runs({"kvm": 2e8}, [("kvm", 1)]), "tcp"),
+        ratios.draw(known, CELLS["normal"], TCP),
+        environments.draw(known, CELLS["normal"], TCP),
+        order.draw(known[0], runs({"kvm": 2e8}, [("kvm", 1)]), TCP),
     ):
         assert_readable(picture)
         assert "costs $5 or $6 & <b>" in said(picture)
-    assert "(env2: emulated machines)" in ratios.draw(known, CELLS["normal"], "tcp").title
+    assert "(env2: emulated machines)" in ratios.draw(known, CELLS["normal"], TCP).title
 
 
 # The programs
@@ -803,6 +816,10 @@ def run(program: str, *arguments: str | Path, **environ: str) -> subprocess.Comp
 
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+# Names of the figures of two workloads: of the primary metric, and of the host's processor time.
+SUBJECTS = ("tcp", "tcp-host-cpu", "tcp-short", "tcp-short-host-cpu")
 
 
 def write_inputs(folder: Path, environment: str, systems: Sequence[str]) -> tuple[Path, Path]:
@@ -867,8 +884,8 @@ def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
         built.append(digests(output))
     assert built[0] == built[1]
     stems = ["topology"]
-    for workload in ("tcp", "tcp-short"):
-        stems += [f"repetitions-{workload}", f"repetitions-with-bare-metal-{workload}", f"order-{workload}"]
+    for subject in SUBJECTS:
+        stems += [f"repetitions-{subject}", f"repetitions-with-bare-metal-{subject}", f"order-{subject}"]
     assert set(built[0]) == {f"{s}.{x}" for s in stems for x in ("svg", "png")} | {"mine.png"}
 
 
@@ -899,7 +916,7 @@ def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[
     assert built[0] == built[1]
     stems = ["means", "ratios", *(["environments"] if len(ids) > 1 else [])]
     assert set(built[0]) == {
-        f"{stem}-{w}.{x}" for stem in stems for w in ("tcp", "tcp-short") for x in ("svg", "png")
+        f"{stem}-{subject}.{x}" for stem in stems for subject in SUBJECTS for x in ("svg", "png")
     }
 
 

@@ -6,6 +6,7 @@ host.json and raw/. tests/data/study/ holds the tables that were made of it.
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -69,6 +70,20 @@ def test_tables_are_those_that_were_recorded(study: Path) -> None:
         assert (study / table).read_text() == (DATA / "study" / table).read_text(), table
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_figures_of_throughput_are_those_of_the_time_when_there_was_no_other_metric(
+    study: Path, table: str
+) -> None:
+    """study-one-metric/ holds the tables as they were then; its columns named bit/s in themselves."""
+    with (DATA / "study-one-metric" / table).open(newline="") as old, (study / table).open(newline="") as new:
+        before = [
+            {name.removesuffix("_bps"): value for name, value in row.items()} for row in csv.DictReader(old)
+        ]
+        now = [row for row in csv.DictReader(new) if row["metric"] == "throughput"]
+    assert before
+    assert [{name: row[name] for name in before[0]} for row in now] == before
+
+
 def test_everything_is_the_same_bytes_elsewhere(study: Path, tmp_path: Path) -> None:
     folder = unpacked(tmp_path / "a longer way" / "to the study")
     again = {"LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "COLUMNS": "40"}
@@ -89,7 +104,8 @@ def test_all_repetitions_of_the_study_are_there(study: Path) -> None:
         for cell in rows.read(rows.CellStatistics, study / environment / "statistics.csv")
     ]
     assert {(cell.planned, cell.ok) for cell in cells} == {(10, 10)}
-    assert len(cells) == 10
+    assert [cell.metric for cell in cells].count("throughput") == 10
+    assert [cell.metric for cell in cells].count("host_cpu") == 10
 
 
 def test_a_system_without_raw_files_is_left_out_and_named(study: Path, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def cell(**changes: Any) -> Cell:
 def bare_metal(**changes: Any) -> Cell:
     given = {
         "system": "bare-metal",
-        "mean_bps": 567e6,
-        "median_bps": 567e6,
+        "mean": 567e6,
+        "median": 567e6,
         "ratio": 1.0,
         "ratio_low": None,
         "ratio_high": None,
@@ -54,7 +54,7 @@ def bare_metal(**changes: Any) -> Cell:
 
 def nothing(**changes: Any) -> Cell:
     """A cell of which every repetition failed."""
-    of_values = ("mean_bps", "median_bps", "median_low_bps", "median_high_bps", "median_confidence")
+    of_values = ("mean", "median", "median_low", "median_high", "median_confidence")
     others = ("ratio", "ratio_low", "ratio_high", "limit_share", "drift_p", "drift_tau", "lag1_p")
     empty = dict.fromkeys((*of_values, *others, "lag1_autocorrelation", "shapiro_w", "shapiro_p"))
     return cell(**empty | {"ok": 0, "failed": 10, "values": 0, "note": "kvm: no values"} | changes)
@@ -72,7 +72,7 @@ def environment(**changes: Any) -> Environment:
 
 
 def test_a_cost_is_the_share_that_is_missing() -> None:
-    row = cell(ratio=0.3245, ratio_low=0.3141, ratio_high=0.3349, mean_bps=184e6)
+    row = cell(ratio=0.3245, ratio_low=0.3141, ratio_high=0.3349, mean=184e6)
     assert said(row, bare_metal()) == (
         "KVM costs 68 %: it delivers 32 % [31, 33] of bare metal’s TCP throughput, 184 of 567 Mbit/s."
     )
@@ -94,13 +94,13 @@ def test_what_the_link_set_on_both_sides_is_no_cost() -> None:
     held = cell(
         runs_at_limit=10,
         at_limit=True,
-        median_bps=93.9e6,
-        limit_bps=94.1e6,
+        median=93.9e6,
+        limit=94.1e6,
         ratio=0.999,
         ratio_low=0.99,
         ratio_high=1.0,
     )
-    sentence = said(held, bare_metal(runs_at_limit=10, at_limit=True, median_bps=94e6))
+    sentence = said(held, bare_metal(runs_at_limit=10, at_limit=True, median=94e6))
     assert sentence == (
         "KVM: this link cannot show its cost. Its median is 93.9 Mbit/s, that of bare metal 94.0, "
         "and the link carries no more than 94.1."
@@ -151,7 +151,7 @@ def test_without_bare_metal_medians_are_said_instead_of_shares() -> None:
 
 
 def test_a_median_without_an_interval_says_why() -> None:
-    row = cell(ratio=None, median_low_bps=None, median_high_bps=None, note="3 repetitions with a value")
+    row = cell(ratio=None, median_low=None, median_high=None, note="3 repetitions with a value")
     assert said(row).endswith("a median of 185 Mbit/s (no interval: 3 repetitions with a value).")
 
 
@@ -166,7 +166,7 @@ def test_a_bare_metal_without_a_figure_is_no_baseline() -> None:
 
 
 def test_answers_begin_with_bare_metal_and_the_cheapest_and_end_with_what_failed() -> None:
-    cells = [nothing(system="xen"), cell(system="qemu", mean_bps=4e7), cell(mean_bps=1e8), bare_metal()]
+    cells = [nothing(system="xen"), cell(system="qemu", mean=4e7), cell(mean=1e8), bare_metal()]
     assert [each.row.system for each in words.by_cost(cells)] == ["bare-metal", "kvm", "qemu", "xen"]
 
 
@@ -213,7 +213,7 @@ def test_the_ends_of_an_interval_are_told_apart() -> None:
 
 
 def test_the_link_is_named_where_bare_metal_reached_it() -> None:
-    cells = [bare_metal(runs_at_limit=10, at_limit=True, median_bps=94e6, limit_share=0.999), cell()]
+    cells = [bare_metal(runs_at_limit=10, at_limit=True, median=94e6, limit_share=0.999), cell()]
     assert words.plain(words.limit(environment(rate_mbit=100), cells)) == (
         "The link of env1 runs at 100 Mbit/s and carries at most 94.1 Mbit/s of TCP: of the 1538 bytes that "
         "a full packet takes of it, 1448 are data. Bare metal reached a median of 94.0, so hypervisors that "
@@ -393,6 +393,8 @@ def pair(**changes: Any) -> Pair:
     made = PairComparison(
         family="within env1, tcp",
         workload="tcp",
+        metric="throughput",
+        role="primary",
         environment_a="env1",
         system_a="kvm",
         environment_b="env1",
@@ -443,6 +445,7 @@ def claim(**changes: Any) -> ClaimVerdict:
         claim="C2",
         text="Xen reaches about twice QEMU’s throughput",
         workload="tcp",
+        metric="throughput",
         environment_a="env1",
         system_a="xen",
         environment_b="env1",

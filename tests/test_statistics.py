@@ -26,6 +26,7 @@ from hvcost.analysis.samples import Run, Sample, Session, samples
 from hvcost.errors import ParseError
 from hvcost.model.description import Claim
 from hvcost.model.link import tcp_limit_bps
+from hvcost.model.metric import THROUGHPUT
 from hvcost.model.record import Order, Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,17 +48,21 @@ def sample(values_mbit: Sequence[float], **changes: object) -> Sample:
         system="kvm",
         hypervisor="kvm",
         workload="tcp",
+        metric=THROUGHPUT,
+        role="primary",
         planned=len(values_mbit),
+        unavailable=0,
         planned_sessions=1,
         sessions=(Session(1),),
         runs=tuple(Run(Session(1), n, value * 1e6) for n, value in enumerate(values_mbit, 1)),
-        resolution_bps=1e5,
+        resolution=1e5,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def samples_of(records: list[Record], boots: int = 1) -> tuple[Sample, ...]:
-    return samples(measurements.from_records(records), SYSTEMS, boots)
+    every = samples(measurements.from_records(records), SYSTEMS, boots)
+    return tuple(one for one in every if one.role == "primary")
 
 
 def around(median_mbit: float, n: int = 10, spread: float = 0.002) -> list[float]:
@@ -79,7 +84,7 @@ def bootstrap(
 def test_one_boot_has_its_repetitions_as_values_in_the_order_of_the_systems() -> None:
     found = samples_of(raw_records({"kvm": 184e6, "bare-metal": 567e6}, repetitions=7))
     assert [one.system for one in found] == ["bare-metal", "kvm"]
-    assert {(one.level, len(one.values_bps), one.planned, len(one.sessions)) for one in found} == {
+    assert {(one.level, len(one.values), one.planned, len(one.sessions)) for one in found} == {
         ("repetition", 7, 7, 1)
     }
 
@@ -124,7 +129,7 @@ def test_values_are_of_what_booted(
 ) -> None:
     (found,) = samples_of(sessions_of(*boots), boots=len(boots))
     assert found.level == level
-    assert found.values_bps.tolist() == [value * 1e6 for value in values_mbit]
+    assert found.values.tolist() == [value * 1e6 for value in values_mbit]
 
 
 def test_ten_sessions_in_one_boot_of_the_host_are_no_boots() -> None:
@@ -153,14 +158,14 @@ def test_what_is_not_known_of_boots_is_not_counted(
 
 def test_one_session_of_ten_is_one_value_whatever_its_repetitions() -> None:
     (row,) = cells(samples_of(sessions_of(("h1", "g1"), repetitions=10), boots=10), LINKS, 2010)
-    assert (row.level, row.values, row.median_low_bps) == ("session", 1, None)
+    assert (row.level, row.values, row.median_low) == ("session", 1, None)
     assert "1 session with a value, an interval needs 6" in row.note
 
 
 def test_files_of_two_boots_in_one_session_are_two_sessions() -> None:
     first, second = sessions_of(("h1", "g1"))
     (found,) = samples_of([first, replace(second, facts=boots_of("h1", "an older one"))])
-    assert (found.level, len(found.values_bps)) == ("session", 2)
+    assert (found.level, len(found.values)) == ("session", 2)
 
 
 def test_failed_repetitions_count_and_have_no_value() -> None:
@@ -291,15 +296,15 @@ def test_equal_readings_are_known_to_the_last_digit_only() -> None:
     assert found.equivalence_p(0.0001) > 0.05
 
 
-@pytest.mark.parametrize("resolution_bps", [0.0, 1e5])
-def test_values_without_spread_are_known_to_their_last_digit_if_it_is_known(resolution_bps: float) -> None:
+@pytest.mark.parametrize("resolution", [0.0, 1e5])
+def test_values_without_spread_are_known_to_their_last_digit_if_it_is_known(resolution: float) -> None:
     steady = [
-        sample([mbit] * 10, system=system, hypervisor=system, resolution_bps=resolution_bps)
+        sample([mbit] * 10, system=system, hypervisor=system, resolution=resolution)
         for system, mbit in (("bare-metal", 94.1), ("xen", 94.0))
     ]
     (row,) = comparisons(steady, QUESTION)
     assert row.ratio == pytest.approx(94.1 / 94.0)
-    if resolution_bps:
+    if resolution:
         assert row.ratio_low is not None and row.ratio_high is not None
         assert row.ratio_low < 94.1 / 94.0 < row.ratio_high
     else:
@@ -313,8 +318,8 @@ def test_values_without_spread_are_known_to_their_last_digit_if_it_is_known(reso
 
 def test_beside_values_without_spread_the_others_make_the_interval() -> None:
     steady, other = (
-        sample([94.1] * 10, resolution_bps=0.0),
-        sample(around(80, spread=0.02), resolution_bps=0.0),
+        sample([94.1] * 10, resolution=0.0),
+        sample(around(80, spread=0.02), resolution=0.0),
     )
     for a, b in ((steady, other), (other, steady)):
         found = ratio(a, b, 2010)
@@ -337,7 +342,7 @@ def test_resamples_without_spread_make_no_number_that_is_none(values: list[float
 
 
 def test_an_interval_without_a_bound_is_none_and_said() -> None:
-    uneven = sample([0.001] * 9 + [1e6], system="xen", hypervisor="xen", resolution_bps=1.0)
+    uneven = sample([0.001] * 9 + [1e6], system="xen", hypervisor="xen", resolution=1.0)
     (row,) = comparisons([uneven, sample(around(100))], QUESTION)
     assert row.ratio and row.difference_p is not None
     assert (row.ratio_low, row.ratio_high) == (None, None)
@@ -454,9 +459,9 @@ def test_outlier_is_flagged_by_name_and_kept() -> None:
     values = [40.0, 40.1, 39.9, 40.2, 39.8, 40.0, 40.1, 12.0, 39.9, 40.0]
     (row,) = cells([sample(values)], LINKS, 1)
     assert row.outliers == "1/8"
-    assert row.mean_bps == pytest.approx(np.mean(values) * 1e6)
-    assert row.mean_without_outliers_bps == pytest.approx(40e6)
-    assert row.min_bps == 12e6
+    assert row.mean == pytest.approx(np.mean(values) * 1e6)
+    assert row.mean_without_outliers == pytest.approx(40e6)
+    assert row.min == 12e6
 
 
 def test_the_tools_last_digit_makes_no_outlier() -> None:
@@ -480,8 +485,8 @@ def test_cells_are_beside_bare_metal_of_their_own_environment() -> None:
     ]
     found = {(row.environment, row.system): row for row in cells(samples_of(records), LINKS, 2010)}
     kvm, bare = found["env1", "kvm"], found["env1", "bare-metal"]
-    assert kvm.ratio and kvm.mean_bps and bare.mean_bps
-    assert kvm.ratio == pytest.approx(kvm.mean_bps / bare.mean_bps)
+    assert kvm.ratio and kvm.mean and bare.mean
+    assert kvm.ratio == pytest.approx(kvm.mean / bare.mean)
     assert kvm.ratio_low and kvm.ratio_high and kvm.ratio_low < kvm.ratio < kvm.ratio_high
     assert (bare.ratio, bare.ratio_low) == (1, None)
     assert [row.at_limit for row in found.values()] == [False, False, True, False]
@@ -492,7 +497,7 @@ def test_too_few_values_have_no_interval_and_a_reason() -> None:
     records = raw_records({"bare-metal": 567e6, "kvm": 184e6}, repetitions=5)
     bare, kvm = cells(samples_of(records), LINKS, 2010)
     for row in (bare, kvm):
-        assert row.median_bps and row.median_low_bps is None and row.ratio_low is None
+        assert row.median and row.median_low is None and row.ratio_low is None
         assert "5 repetitions with a value, an interval needs 6" in row.note
     assert kvm.ratio
 
@@ -502,7 +507,7 @@ def test_boots_are_counted_for_intervals_not_their_repetitions() -> None:
     _, kvm = cells(samples_of(records, boots=3), LINKS, 2010)
     assert (kvm.level, kvm.values, kvm.ratio_low) == ("boot", 3, None)
     assert "3 boots with a value, an interval needs 6" in kvm.note
-    assert kvm.within_sd_bps and kvm.between_sd_bps
+    assert kvm.within_sd and kvm.between_sd
 
 
 def test_a_system_that_always_failed_is_a_row_without_numbers() -> None:
@@ -512,14 +517,14 @@ def test_a_system_that_always_failed_is_a_row_without_numbers() -> None:
     ]
     xen = cells(samples_of(records), LINKS, 2010)[1]
     assert (xen.planned, xen.ok, xen.failed) == (10, 0, 10)
-    assert (xen.mean_bps, xen.median_bps, xen.ratio, xen.at_limit) == (None, None, None, False)
+    assert (xen.mean, xen.median, xen.ratio, xen.at_limit) == (None, None, None, False)
     assert "0 repetitions with a value" in xen.note
 
 
 def test_no_bare_metal_is_no_ratio_and_said() -> None:
     (kvm,) = cells(samples_of(raw_records({"kvm": 184e6})), LINKS, 2010)
     assert kvm.ratio is None
-    assert kvm.median_low_bps
+    assert kvm.median_low
     assert kvm.note == "bare metal was not measured in env1"
 
 
@@ -658,7 +663,9 @@ def test_one_system_under_two_names_is_recognised() -> None:
 
 # --- claims.csv ----------------------------------------------------------------------------------
 
-CLOSE = Claim("C3", "Xen is close to the real system", ("xen",), "bare-metal", ("env1",), (), 0.9, 1.11)
+CLOSE = Claim(
+    "C3", "Xen is close to the real system", ("xen",), "bare-metal", ("env1",), (), 0.9, 1.11, ("tcp",)
+)
 
 
 def judged(claim: Claim, *cells: tuple[str, str, Sequence[float]]) -> list[ClaimVerdict]:
@@ -727,7 +734,7 @@ def test_a_claim_is_as_good_as_its_worst_comparison() -> None:
 
 
 def test_a_claim_between_environments_compares_each_system_with_itself() -> None:
-    claim = Claim("C6", "QEMU differs a little", ("qemu",), None, (), ("env1", "env2"), 1.02, 1.25)
+    claim = Claim("C6", "QEMU differs a little", ("qemu",), None, (), ("env1", "env2"), 1.02, 1.25, ("tcp",))
     (row,) = judged(claim, ("env1", "qemu", around(44)), ("env2", "qemu", around(40)))
     assert (row.environment_a, row.environment_b, row.verdict) == ("env1", "env2", rows.SUPPORTED)
 
@@ -757,7 +764,7 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("mean_bps,", "", "columns differ: mean_bps"),
+        ("mean,", "", "columns differ: mean"),
         (",kvm,kvm,", ",kvm,", "line 2: .* fields instead of"),
         (",no,", ",maybe,", "line 2: `at_limit` 'maybe' is not `yes` or `no`"),
         (",10,10,0,", ",ten,10,0,", "line 2: `planned` 'ten' is not a number"),

@@ -23,6 +23,17 @@ from workspace import ROOT
 SCRIPTS = ROOT / "scripts"
 
 
+METRICS = [
+    "throughput",
+    "host_cpu",
+    "transferred",
+    "duration",
+    "streams",
+    "client_throughput",
+    "server_throughput",
+]
+
+
 def rows(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[frame["metric"] == metric].reset_index(drop=True)
 
@@ -39,11 +50,11 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 def test_a_repetition_has_one_row_per_metric() -> None:
     frame = measurements.from_records([factories.raw_record(44.0e6)])
     assert list(frame.columns) == list(measurements.COLUMNS)
-    assert list(frame["metric"]) == list(measurements.METRICS)
+    assert list(frame["metric"]) == METRICS
     assert set(frame["status"]) == {"ok"}
     values = dict(zip(frame["metric"], frame["value"], strict=True))
     assert values["throughput"] == pytest.approx(44.0e6)
-    assert values["throughput_resolution"] == pytest.approx(0.1e6)
+    assert dict(zip(frame["metric"], frame["resolution"], strict=True))["throughput"] == pytest.approx(0.1e6)
     assert values["transferred"] == pytest.approx(52.5 * 2**20)
     assert values["duration"] == pytest.approx(10.0)
     assert values["streams"] == 1
@@ -57,7 +68,7 @@ def test_the_boots_of_host_and_guest_are_those_that_were_recorded() -> None:
         factories.raw_record(repetition=3, facts={"host": {"kernel": "6.12"}}),
         factories.failed_record(repetition=4, facts=factories.boots_of("4f61-4217", None)),
     ]
-    found = measurements.repetitions(measurements.from_records(records))
+    found = factories.primary(measurements.from_records(records))
     assert [(each.host_boot, each.guest_boot) for each in found] == [
         ("4f61-4217", "735e-abed"),
         ("", ""),
@@ -77,7 +88,7 @@ def test_rows_are_sorted_whatever_the_order_of_files() -> None:
 
 def test_a_failed_repetition_keeps_all_rows_and_has_no_value() -> None:
     frame = measurements.from_records([factories.failed_record("no\nguest\x00 ")])
-    assert list(frame["metric"]) == list(measurements.METRICS)
+    assert list(frame["metric"]) == METRICS
     assert set(frame["status"]) == {"failed"}
     assert set(frame["reason"]) == {"no guest"}
     assert frame["value"].isna().all()
@@ -311,20 +322,22 @@ def test_an_empty_table_has_the_columns_types(tmp_path: Path) -> None:
     frame = measurements.read_csv(path)
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == measurements.DTYPES
     assert measurements.concatenate([path, path]).empty
-    assert measurements.repetitions(frame) == ()
+    assert factories.primary(frame) == ()
 
 
 def test_repetitions_are_the_client_s_throughput() -> None:
     frame = measurements.from_records(
         [factories.raw_record(44.0e6), factories.failed_record("why", repetition=2)]
     )
-    good, bad = measurements.repetitions(frame)
-    assert good.throughput_bps == pytest.approx(44.0e6)
-    assert (bad.throughput_bps, bad.reason) == (None, "why")
+    good, bad = factories.primary(frame)
+    assert good.value == pytest.approx(44.0e6)
+    assert (bad.value, bad.reason) == (None, "why")
 
 
 HEADER = ",".join(measurements.COLUMNS)
-ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,44000000.0,bit/s"
+ROW = (
+    "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,bit/s,primary,44000000.0,100000.0"
+)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +347,7 @@ ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,440
         (HEADER.replace(",unit", "") + "\n", "column `unit` is missing"),
         (HEADER + ",colour\n", "unknown column `colour`"),
         (HEADER + ",unit\n", "column `unit` is there twice"),
-        (f"{HEADER}\n{ROW},x\n", "line 2: 17 fields instead of 16"),
+        (f"{HEADER}\n{ROW},x\n", "line 2: 19 fields instead of 18"),
         (f"{HEADER}\n{ROW.replace('tcp,1', 'tcp,one')}\n", "line 2: `repetition` 'one' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'fast')}\n", "line 2: `value` 'fast' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'nan')}\n", "line 2: `value` 'nan' is not"),
@@ -342,6 +355,9 @@ ROW = "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,440
         (f"{HEADER}\n{ROW.replace(',ok,,', ',failed,why,')}\n", "`status` 'failed' with value"),
         (f"{HEADER}\n{ROW.replace('throughput', 'speed')}\n", "`metric` 'speed' is none of"),
         (f"{HEADER}\n{ROW.replace('bit/s', 'Mbit/s')}\n", "`unit` 'Mbit/s' instead of 'bit/s'"),
+        (f"{HEADER}\n{ROW.replace('primary', 'main')}\n", "`role` 'main' is none of primary, secondary"),
+        (f"{HEADER}\n{ROW.replace('100000.0', 'fine')}\n", "line 2: `resolution` 'fine' is not"),
+        (f"{HEADER}\n{ROW.replace(',ok,,', ',unavailable,,')}\n", "`status` 'unavailable' with value"),
         (f"{HEADER}\n{ROW}\n{ROW}\n", "is there twice"),
         (f'{HEADER}\n"{ROW}\n', "not a CSV file"),
     ],
@@ -386,9 +402,9 @@ def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
     done = run("collect_measurements.py", "--output", whole, *parts)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    points = measurements.repetitions(measurements.read_csv(whole))
+    points = factories.primary(measurements.read_csv(whole))
     assert len(points) == 12
-    assert [p.throughput_bps is None for p in points if p.system == "qemu"] == [
+    assert [p.value is None for p in points if p.system == "qemu"] == [
         False,
         True,
         False,
@@ -396,7 +412,7 @@ def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
         True,
         False,
     ]
-    assert all(p.throughput_bps is None or p.throughput_bps > 0 for p in points)
+    assert all(p.value is None or p.value > 0 for p in points)
 
 
 def test_programs_refuse_in_one_line(tmp_path: Path) -> None:

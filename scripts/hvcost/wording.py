@@ -13,6 +13,11 @@ def minutes(duration_s: float) -> str:
     return f"{whole} min" if whole < 60 else f"{whole // 60} h {whole % 60:02d} min"
 
 
+def sentence_case(text: str) -> str:
+    """A text with its first letter as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun, such as `1 run` or `2 runs`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

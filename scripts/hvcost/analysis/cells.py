@@ -13,7 +13,7 @@ from hvcost.analysis.ratios import Ratio, ratio, shortage
 from hvcost.analysis.rows import CellStatistics
 from hvcost.analysis.samples import Sample
 from hvcost.model.description import BASELINE
-from hvcost.model.link import is_at_limit, tcp_limit_bps
+from hvcost.model.metric import Metric
 
 # What is needed of each environment's link: `rate_mbit` and `mtu` (bytes).
 Links = Mapping[str, Mapping[str, float]]
@@ -22,7 +22,9 @@ Links = Mapping[str, Mapping[str, float]]
 def cells(samples: Sequence[Sample], links: Links, seed: int) -> list[CellStatistics]:
     """One row per sample, in their order."""
     baselines = {
-        (sample.environment, sample.workload): sample for sample in samples if sample.hypervisor == BASELINE
+        (sample.environment, sample.workload, sample.metric): sample
+        for sample in samples
+        if sample.hypervisor == BASELINE
     }
     return [
         _cell(sample, _to_baseline(sample, baselines, seed), links, diagnose(sample, seed))
@@ -30,10 +32,9 @@ def cells(samples: Sequence[Sample], links: Links, seed: int) -> list[CellStatis
     ]
 
 
-def limit_bps(sample: Sample, links: Links) -> float:
-    """Most that TCP carries over the link of the sample's environment, in bit/s."""
-    link = links[sample.environment]
-    return tcp_limit_bps(link["rate_mbit"], link["mtu"])
+def limit_of(sample: Sample, links: Links) -> float | None:
+    """The best that the link of the sample's environment lets its metric be, in its unit; None: no limit."""
+    return sample.metric.limit(links[sample.environment])
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,17 @@ class Held:
 
 def held(sample: Sample, links: Links) -> Held:
     """How far the link held a sample back."""
-    values, limit = sample.values_bps, limit_bps(sample, links)
+    values, limit, metric = sample.values, limit_of(sample, links), sample.metric
     return Held(
-        runs=sum(is_at_limit(run.throughput_bps, limit) for run in sample.runs),
-        median=len(values) > 0 and is_at_limit(float(np.median(values)), limit),
+        runs=sum(metric.is_at_limit(run.value, limit) for run in sample.runs),
+        median=len(values) > 0 and metric.is_at_limit(float(np.median(values)), limit),
     )
 
 
-def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], seed: int) -> Ratio:
-    baseline = baselines.get((sample.environment, sample.workload))
+def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str, Metric], Sample], seed: int) -> Ratio:
+    if sample.planned == sample.unavailable:
+        return Ratio(None, None, None, "not available")
+    baseline = baselines.get((sample.environment, sample.workload, sample.metric))
     if baseline is None:
         note = f"bare metal was not measured in {sample.environment}"
         return Ratio(None, None, None, "; ".join(filter(None, (shortage(sample), note))))
@@ -68,44 +71,48 @@ def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str], Sample], se
 
 
 def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) -> CellStatistics:
-    values = sample.values_bps
+    values = sample.values
     n = len(values)
-    limit, by_link = limit_bps(sample, links), held(sample, links)
+    limit, by_link = limit_of(sample, links), held(sample, links)
     mean = float(values.mean()) if n else None
     middle = float(np.median(values)) if n else None
     deviation = float(values.std(ddof=1)) if n > 1 else None
     around_middle = median_interval(values)
-    kept = [run.throughput_bps for run in sample.runs if run not in found.outliers]
+    kept = [run.value for run in sample.runs if run not in found.outliers]
     return CellStatistics(
         environment=sample.environment,
         system=sample.system,
         hypervisor=sample.hypervisor,
         workload=sample.workload,
+        metric=sample.metric.name,
+        unit=sample.metric.unit,
+        role=sample.role,
         planned=sample.planned,
         ok=len(sample.runs),
-        failed=sample.planned - len(sample.runs),
+        failed=sample.planned - len(sample.runs) - sample.unavailable,
+        unavailable=sample.unavailable,
         sessions=len(sample.sessions),
         host_boots=sample.host_boots,
         guest_boots=sample.guest_boots,
         level=sample.level,
         values=n,
-        mean_bps=mean,
-        standard_deviation_bps=deviation,
+        mean=mean,
+        standard_deviation=deviation,
         coefficient_of_variation=deviation / mean if deviation is not None and mean else None,
-        median_bps=middle,
-        median_low_bps=around_middle.low if around_middle else None,
-        median_high_bps=around_middle.high if around_middle else None,
+        median=middle,
+        median_low=around_middle.low if around_middle else None,
+        median_high=around_middle.high if around_middle else None,
         median_confidence=around_middle.confidence if around_middle else None,
-        min_bps=float(values.min()) if n else None,
-        max_bps=float(values.max()) if n else None,
-        resolution_bps=sample.resolution_bps or None,
-        within_sd_bps=_within(sample.by_value),
-        between_sd_bps=None if sample.level == "repetition" else deviation,
+        min=float(values.min()) if n else None,
+        max=float(values.max()) if n else None,
+        resolution=sample.resolution or None,
+        within_sd=_within(sample.by_value),
+        between_sd=None if sample.level == "repetition" else deviation,
         ratio=to_baseline.value,
         ratio_low=to_baseline.interval.low if to_baseline.interval else None,
         ratio_high=to_baseline.interval.high if to_baseline.interval else None,
-        limit_bps=limit,
-        limit_share=middle / limit if middle is not None else None,
+        limit=limit,
+        limit_share=middle / limit if middle is not None and limit else None,
         runs_at_limit=by_link.runs,
         at_limit=by_link.median,
         drift_tau=found.drift_tau,
@@ -115,7 +122,7 @@ def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) 
         shapiro_w=found.shapiro_w,
         shapiro_p=found.shapiro_p,
         outliers=" ".join(f"{run.session.boot}/{run.repetition}" for run in found.outliers),
-        mean_without_outliers_bps=float(np.mean(kept)) if kept else None,
+        mean_without_outliers=float(np.mean(kept)) if kept else None,
         note=to_baseline.note,
     )
 

@@ -16,23 +16,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hvcost.analysis.cells import Held, Links, held
+from hvcost.analysis.metrics import PRIMARY
 from hvcost.analysis.ratios import ratio
 from hvcost.analysis.rows import INCONCLUSIVE, REFUTED, SUPPORTED, ClaimVerdict
 from hvcost.analysis.samples import Sample
 from hvcost.model.description import Claim
+from hvcost.model.metric import Metric
 
 
 def verdicts(
     claims: Iterable[Claim], samples: Sequence[Sample], links: Links, seed: int
 ) -> list[ClaimVerdict]:
     """One row per comparison of each claim; a claim is as good as the worst of its comparisons."""
-    found = {(sample.environment, sample.system, sample.workload): sample for sample in samples}
-    workloads = list(dict.fromkeys(sample.workload for sample in samples))
+    found = {
+        (sample.environment, sample.system, sample.workload, name): sample
+        for sample in samples
+        for name in (sample.metric.name, *([None] if sample.role == PRIMARY else []))
+    }
     rows = []
     for claim in claims:
         compared = [
             _compared(claim, workload, a, b, found, links, seed)
-            for workload, (a, b) in itertools.product(workloads, claim.pairs())
+            for workload, (a, b) in itertools.product(claim.workloads, claim.pairs())
         ]
         said = [row.verdict for row in compared]
         worst = next((verdict for verdict in (REFUTED, INCONCLUSIVE) if verdict in said), SUPPORTED)
@@ -45,14 +50,16 @@ def _compared(
     workload: str,
     a: tuple[str, str],
     b: tuple[str, str],
-    samples: Mapping[tuple[str, str, str], Sample],
+    samples: Mapping[tuple[str, str, str, str | None], Sample],
     links: Links,
     seed: int,
 ) -> ClaimVerdict:
+    one, other = samples.get((*a, workload, claim.metric)), samples.get((*b, workload, claim.metric))
     row = ClaimVerdict(
         claim=claim.name,
         text=claim.text,
         workload=workload,
+        metric=claim.metric or (one.metric.name if one else ""),
         environment_a=a[0],
         system_a=a[1],
         environment_b=b[0],
@@ -67,7 +74,6 @@ def _compared(
         claim_verdict="",
         note="",
     )
-    one, other = samples.get((*a, workload)), samples.get((*b, workload))
     if one is None or other is None:
         environment, system = a if one is None else b
         return replace(row, note=f"{system} in {environment} was not measured")
@@ -76,7 +82,7 @@ def _compared(
     if measured.interval is None:
         return row
     low, high = measured.interval.low, measured.interval.high
-    bound, note = _opened(held(one, links), held(other, links))
+    bound, note = _opened(held(one, links), held(other, links), one.metric)
     return replace(
         row,
         ratio_low=low,
@@ -91,16 +97,19 @@ def _compared(
     )
 
 
-def _opened(a: Held, b: Held) -> tuple[str, str]:
+def _opened(a: Held, b: Held, metric: Metric) -> tuple[str, str]:
     """Which side of the ratio's interval the link leaves open, and what that means."""
+    more, less = ("high", "higher"), ("low", "lower")
+    if metric.better == "lower":
+        more, less = less, more
     if a.runs and b.runs:
         is_set = a.median and b.median
         note = "the link set both values" if is_set else "the link may have held runs of both back"
         return "both", f"{note}: the ratio may be any"
     if a.runs:
-        return "high", f"{_held_back('the first', a)}: the ratio may be higher"
+        return more[0], f"{_held_back('the first', a)}: the ratio may be {more[1]}"
     if b.runs:
-        return "low", f"{_held_back('the second', b)}: the ratio may be lower"
+        return less[0], f"{_held_back('the second', b)}: the ratio may be {less[1]}"
     return "", ""
 
 

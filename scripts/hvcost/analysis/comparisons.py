@@ -14,6 +14,7 @@ from typing import Any
 from hvcost.analysis.cells import Links, held
 from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
 from hvcost.analysis.intervals import MIN_VALUES
+from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.analysis.ratios import ratio
 from hvcost.analysis.rows import (
     DIFFERENT,
@@ -46,13 +47,14 @@ class Question:
 def comparisons(samples: Sequence[Sample], question: Question) -> list[PairComparison]:
     """All pairs of systems within an environment, then each system against itself in other environments.
 
-    p-values are corrected together (Holm) within an environment and workload, and within all pairs of
-    environments and a workload.
+    p-values are corrected together (Holm) within an environment, workload and metric, and within all pairs of
+    environments, a workload and a metric.
     """
     rows = [
         _compared(a, b, question)
         for a, b in itertools.combinations(samples, 2)
-        if a.workload == b.workload and (a.environment == b.environment) != (a.system == b.system)
+        if (a.workload, a.metric) == (b.workload, b.metric)
+        and (a.environment == b.environment) != (a.system == b.system)
     ]
     families = list(dict.fromkeys(row.family for row in rows))
     families.sort(key=lambda family: family.startswith(BETWEEN))
@@ -70,17 +72,19 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     held_a, held_b = held(a, question.links), held(b, question.links)
     ranks = None
     if found.bootstrap:
-        ranks = difference(a.values_bps, b.values_bps, f"{a.seed(question.seed)} {b.seed(question.seed)}")
+        ranks = difference(a.values, b.values, f"{a.seed(question.seed)} {b.seed(question.seed)}")
     return PairComparison(
-        family=f"within {a.environment}, {a.workload}" if is_within else f"{BETWEEN}, {a.workload}",
+        family=_family(a, is_within),
         workload=a.workload,
+        metric=a.metric.name,
+        role=a.role,
         environment_a=a.environment,
         system_a=a.system,
         environment_b=b.environment,
         system_b=b.system,
         same=is_within and question.definitions[a.system] == question.definitions[b.system],
-        values_a=len(a.values_bps),
-        values_b=len(b.values_bps),
+        values_a=len(a.values),
+        values_b=len(b.values),
         ratio=found.value,
         ratio_low=found.interval.low if found.interval else None,
         ratio_high=found.interval.high if found.interval else None,
@@ -99,6 +103,13 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         verdict="",
         note=found.note,
     )
+
+
+def _family(sample: Sample, is_within: bool) -> str:
+    """Name of the comparisons that are corrected together: of one metric."""
+    where = f"within {sample.environment}" if is_within else BETWEEN
+    family = f"{where}, {sample.workload}"
+    return family if sample.role == PRIMARY else f"{family}, {sample.metric.name}"
 
 
 def _corrected(rows: Sequence[PairComparison]) -> list[PairComparison]:
@@ -149,5 +160,8 @@ def _held_back(row: PairComparison) -> str:
 
 
 def _leads(row: PairComparison) -> bool:
-    """Whether the one that the link held back is the faster one all the same."""
-    return row.ratio is not None and (row.ratio > 1) == (row.runs_at_limit_a > 0)
+    """Whether the one that the link held back is the better one all the same."""
+    if row.ratio is None:
+        return False
+    is_a_better = (row.ratio > 1) == (known()[row.metric].better == "higher")
+    return is_a_better == (row.runs_at_limit_a > 0)

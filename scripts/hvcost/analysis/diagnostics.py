@@ -48,7 +48,7 @@ class Diagnostics:
 
 def diagnose(sample: Sample, seed: int) -> Diagnostics:
     """Diagnostics of a cell; `seed` is that of the experiment."""
-    values = sample.values_bps
+    values = sample.values
     tau = p = lag1 = lag1_p = shapiro_w = shapiro_p = None
     varies = len(values) > 0 and np.ptp(values) > 0
     if varies and len(values) >= MIN_FOR_ORDER:
@@ -89,11 +89,11 @@ def _outliers(sample: Sample) -> tuple[Run, ...]:
     The deviation is at least the last digit that the tool printed, since nine equal readings do not make the
     tenth, which differs by that digit, an outlier.
     """
-    every = np.array([run.throughput_bps for run in sample.runs])
+    every = np.array([run.value for run in sample.runs])
     if not len(every):
         return ()
     distance = np.abs(every - np.median(every))
-    sigma = max(MAD_TO_SIGMA * float(np.median(distance)), sample.resolution_bps)
+    sigma = max(MAD_TO_SIGMA * float(np.median(distance)), sample.resolution)
     if not sigma:
         return ()
     return tuple(run for run, far in zip(sample.runs, distance > OUTLIER_SCORE * sigma, strict=True) if far)

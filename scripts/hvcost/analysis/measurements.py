@@ -1,7 +1,7 @@
 """From raw records to the tidy table: one row per repetition and metric, and its CSV files.
 
 A failed repetition keeps all of its rows, with a reason in place of the value: it is never dropped
-and never a zero.
+and never a zero. A figure that nobody can have is `unavailable`, which is neither ok nor failed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
+from hvcost.analysis.metrics import DETAIL, PRIMARY, SECONDARY, derived, known, metrics_of
 from hvcost.errors import ParseError
+from hvcost.model.metric import Value
 from hvcost.model.record import Record
-from hvcost.tools import load_tool
-from hvcost.tools.verdict import Verdict, judge
+from hvcost.tools.verdict import values
 
 DTYPES = {
     "environment": "str",
@@ -35,44 +36,24 @@ DTYPES = {
     "status": "str",
     "reason": "str",
     "metric": "str",
-    "value": "float64",
     "unit": "str",
+    "role": "str",
+    "value": "float64",
+    "resolution": "float64",
 }
 COLUMNS = tuple(DTYPES)
+OK = "ok"
+FAILED = "failed"
+UNAVAILABLE = "unavailable"
+ROLES = (PRIMARY, SECONDARY, DETAIL)
 KEY = ("environment", "system", "boot", "workload", "repetition", "metric")
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One figure of a repetition: its unit, and where in what both ends measured it is from.
-
-    `throughput` is the run's figure, of either end (see `Verdict`); the study took `client_throughput`.
-    """
-
-    name: str
-    unit: str
-    read: Callable[[Verdict], float]
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("throughput", "bit/s", lambda both: both.throughput.throughput_bps),
-        Metric("throughput_resolution", "bit/s", lambda both: both.throughput.throughput_resolution_bps),
-        Metric("transferred", "byte", lambda both: both.server.transferred_bytes),
-        Metric("duration", "s", lambda both: both.throughput.duration_s),
-        Metric("streams", "1", lambda both: both.client.streams),
-        Metric("client_throughput", "bit/s", lambda both: both.client.throughput_bps),
-        Metric("server_throughput", "bit/s", lambda both: both.server.throughput_bps),
-    )
-}
-_METRIC_ORDER = {name: position for position, name in enumerate(METRICS)}
-
-
-@dataclass(frozen=True)
 class Repetition:
-    """One repetition as figures and statistics need it; `throughput_bps` None: it failed, for this reason.
+    """One figure of one repetition as figures and statistics need it, in the metric's unit.
 
+    `value` None: it failed, or is not available, for this reason. `role`: of the metric in its workload.
     `host_boot`, `guest_boot`: the kernels' ids of the boots that it was in, empty if they are not known.
     """
 
@@ -87,8 +68,12 @@ class Repetition:
     started_at: str
     host_boot: str
     guest_boot: str
-    throughput_bps: float | None
+    status: str
     reason: str
+    metric: str
+    role: str
+    value: float | None
+    resolution: float | None
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:
@@ -136,7 +121,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
-    """The figure of each repetition: its throughput."""
+    """Figures that are analysed: each repetition's primary metric, and the secondary ones."""
     return tuple(
         Repetition(
             environment=str(row["environment"]),
@@ -150,10 +135,14 @@ def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
             started_at=str(row["started_at"]),
             host_boot=str(row["host_boot"]),
             guest_boot=str(row["guest_boot"]),
-            throughput_bps=float(row["value"]) if row["status"] == "ok" else None,
+            status=str(row["status"]),
             reason=str(row["reason"]),
+            metric=str(row["metric"]),
+            role=str(row["role"]),
+            value=float(row["value"]) if row["status"] == OK else None,
+            resolution=None if math.isnan(row["resolution"]) else float(row["resolution"]),
         )
-        for row in frame[frame["metric"] == "throughput"].to_dict("records")
+        for row in frame[frame["role"] != DETAIL].to_dict("records")
     )
 
 
@@ -188,19 +177,23 @@ def _rows(record: Record) -> list[dict[str, Any]]:
         "host_boot": _boot(record, "host"),
         "guest_boot": _boot(record, "guest"),
     }
-    outcome = _outcome(record)
-    both = None if isinstance(outcome, str) else outcome
+    tool = _spec(record, "workload")["tool"]
+    figures = _figures(record)
     return [
         shared
-        | {
-            "status": "ok" if both else "failed",
-            "reason": "" if both else outcome,
-            "metric": metric.name,
-            "value": float(metric.read(both)) if both else math.nan,
-            "unit": metric.unit,
-        }
-        for metric in METRICS.values()
+        | _outcome(figures if isinstance(figures, str) else figures[metric.name], figures)
+        | {"metric": metric.name, "unit": metric.unit, "role": role}
+        for metric, role in metrics_of(tool).items()
     ]
+
+
+def _outcome(figure: Value | str, figures: object) -> dict[str, Any]:
+    if isinstance(figure, Value):
+        resolution = math.nan if figure.resolution is None else float(figure.resolution)
+        return {"status": OK, "reason": "", "value": float(figure.value), "resolution": resolution}
+    # Of a repetition that failed, there is a reason in place of all its figures.
+    status = FAILED if isinstance(figures, str) else UNAVAILABLE
+    return {"status": status, "reason": figure, "value": math.nan, "resolution": math.nan}
 
 
 def _boot(record: Record, machine: str) -> str:
@@ -208,13 +201,15 @@ def _boot(record: Record, machine: str) -> str:
     return _one_line(str((record.facts.get(machine) or {}).get("boot_id", "")))
 
 
-def _outcome(record: Record) -> Verdict | str:
-    """What client and server measured, or the reason why the repetition is a failed one."""
-    if record.status == "failed":
-        return _one_line(record.reason or "failed")
-    workload = _spec(record, "workload")
+def _figures(record: Record) -> dict[str, Value | str] | str:
+    """What was measured, by metric (a text: not available), or why the repetition is a failed one."""
+    if record.status == FAILED:
+        return _one_line(record.reason or FAILED)
+    for key in ("workload", "link", "host"):
+        _spec(record, key)
     try:
-        return judge(load_tool(workload["tool"]), record)
+        measured = values(record)
+        return {**measured, **derived(record, measured)}
     except ParseError as error:
         return _one_line(str(error))
 
@@ -251,20 +246,24 @@ def _checked_row(fields: dict[str, str], where: str) -> dict[str, Any]:
     for column, dtype in DTYPES.items():
         if dtype == "int64":
             row[column] = _number(int, fields[column], "a whole number", f"{where}: `{column}`")
-    status, value, metric = fields["status"], fields["value"], METRICS.get(fields["metric"])
+    status, value, metric = fields["status"], fields["value"], known().get(fields["metric"])
     if metric is None:
-        raise ParseError(f"{where}: `metric` {fields['metric']!r} is none of {', '.join(METRICS)}")
+        raise ParseError(f"{where}: `metric` {fields['metric']!r} is none of {', '.join(known())}")
     if fields["unit"] != metric.unit:
         raise ParseError(f"{where}: `unit` {fields['unit']!r} instead of {metric.unit!r}")
-    if status == "ok" and value and not fields["reason"]:
+    if fields["role"] not in ROLES:
+        raise ParseError(f"{where}: `role` {fields['role']!r} is none of {', '.join(ROLES)}")
+    if status == OK and value and not fields["reason"]:
         row["value"] = _number(float, value, "a number", f"{where}: `value`")
-    elif status == "failed" and not value and fields["reason"]:
+    elif status in (FAILED, UNAVAILABLE) and not value and fields["reason"]:
         row["value"] = math.nan
     else:
         raise ParseError(
             f"{where}: `status` {status!r} with value {value!r} and reason {fields['reason']!r}: "
-            "a row is `ok` with a value, or `failed` with a reason"
+            "a row is `ok` with a value, or `failed` or `unavailable` with a reason"
         )
+    text = fields["resolution"]
+    row["resolution"] = _number(float, text, "a number", f"{where}: `resolution`") if text else math.nan
     return row
 
 
@@ -283,9 +282,10 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    order = {name: place for place, name in enumerate(known())}
     return frame.sort_values(
         list(KEY),
-        key=lambda column: column.map(_METRIC_ORDER) if column.name == "metric" else column,
+        key=lambda column: column.map(order) if column.name == "metric" else column,
         ignore_index=True,
     )
 

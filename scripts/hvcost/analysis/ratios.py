@@ -21,12 +21,10 @@ class Ratio:
 
 def ratio(a: Sample, b: Sample, seed: int) -> Ratio:
     """Ratio of a's mean to b's, the same wherever the pair is compared."""
-    if not len(a.values_bps) or not len(b.values_bps) or b.values_bps.mean() <= 0:
+    if not len(a.values) or not len(b.values) or b.values.mean() <= 0:
         return Ratio(None, None, None, shortage(a, b) or f"{_name(b)}: a mean of 0 has no ratio to it")
-    value = float(a.values_bps.mean() / b.values_bps.mean())
-    bootstrap = ratio_bootstrap(
-        a.values_bps, b.values_bps, a.resolution_bps, b.resolution_bps, a.seed(seed), b.seed(seed)
-    )
+    value = float(a.values.mean() / b.values.mean())
+    bootstrap = ratio_bootstrap(a.values, b.values, a.resolution, b.resolution, a.seed(seed), b.seed(seed))
     if bootstrap is None:
         return Ratio(value, None, None, shortage(a, b) or _flaw(a, b))
     interval = bootstrap.interval()
@@ -37,8 +35,8 @@ def ratio(a: Sample, b: Sample, seed: int) -> Ratio:
 
 def shortage(*samples: Sample) -> str:
     """Why there is no interval: who has too few values. Empty if nobody has."""
-    fewest = min(samples, key=lambda sample: len(sample.values_bps))
-    count = len(fewest.values_bps)
+    fewest = min(samples, key=lambda sample: len(sample.values))
+    count = len(fewest.values)
     if count >= MIN_VALUES:
         return ""
     noun = fewest.level if count == 1 else f"{fewest.level}s"
@@ -47,7 +45,7 @@ def shortage(*samples: Sample) -> str:
 
 def _flaw(a: Sample, b: Sample) -> str:
     """Why enough values have no interval."""
-    if min(a.values_bps.min(), b.values_bps.min()) <= 0:
+    if min(a.values.min(), b.values.min()) <= 0:
         return f"{_name(a)} or {_name(b)}: a value is 0"
     return f"{_name(a)} and {_name(b)}: values without any spread, of which the last digit is not known"
 

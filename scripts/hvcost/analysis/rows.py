@@ -24,13 +24,14 @@ YES_NO = {"yes": True, "no": False}
 
 @dataclass(frozen=True)
 class CellStatistics:
-    """One system in one environment under one workload: a row of statistics.csv.
+    """One metric of one system in one environment under one workload: a row of statistics.csv.
 
     The statistics are of the cell's *values* (`level`): its repetitions, or the means of its sessions or of
     its boots of the host, since repetitions of one boot are no independent witnesses of other boots.
     `host_boots` and `guest_boots`: how many there were, None where that is not known or there is no guest.
-    Throughputs in bit/s; `ratio` is the mean's to that of bare metal; `limit_bps` is the most that TCP
-    carries over the link. `runs_at_limit`: so many might have been faster on another link; if there are any,
+    Values are in `unit`; `ratio` is the mean's to that of bare metal; `limit` is the best that the link lets
+    the metric be. `role`: the primary metric of a workload is what verdicts are about, secondary ones are
+    looked at beside it. `runs_at_limit`: so many might have been better on another link; if there are any,
     the ratio is a bound at best. `at_limit`: so is the median, hence the value is the link's.
     """
 
@@ -38,30 +39,34 @@ class CellStatistics:
     system: str
     hypervisor: str
     workload: str
+    metric: str
+    unit: str
+    role: str
     planned: int
     ok: int
     failed: int
+    unavailable: int
     sessions: int
     host_boots: int | None
     guest_boots: int | None
     level: str
     values: int
-    mean_bps: float | None
-    standard_deviation_bps: float | None
+    mean: float | None
+    standard_deviation: float | None
     coefficient_of_variation: float | None
-    median_bps: float | None
-    median_low_bps: float | None
-    median_high_bps: float | None
+    median: float | None
+    median_low: float | None
+    median_high: float | None
     median_confidence: float | None
-    min_bps: float | None
-    max_bps: float | None
-    resolution_bps: float | None
-    within_sd_bps: float | None
-    between_sd_bps: float | None
+    min: float | None
+    max: float | None
+    resolution: float | None
+    within_sd: float | None
+    between_sd: float | None
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
-    limit_bps: float
+    limit: float | None
     limit_share: float | None
     runs_at_limit: int
     at_limit: bool
@@ -72,7 +77,7 @@ class CellStatistics:
     shapiro_w: float | None
     shapiro_p: float | None
     outliers: str
-    mean_without_outliers_bps: float | None
+    mean_without_outliers: float | None
     note: str
 
     @property
@@ -95,6 +100,8 @@ class PairComparison:
 
     family: str
     workload: str
+    metric: str
+    role: str
     environment_a: str
     system_a: str
     environment_b: str
@@ -133,6 +140,7 @@ class ClaimVerdict:
     claim: str
     text: str
     workload: str
+    metric: str
     environment_a: str
     system_a: str
     environment_b: str
@@ -158,7 +166,6 @@ VERDICTS = (DIFFERENT, WITHIN_MARGIN, EQUIVALENT, INCONCLUSIVE, NOT_BY_THIS_LINK
 
 SUPPORTED = "supported"
 REFUTED = "refuted"
-CLAIM_VERDICTS = (SUPPORTED, REFUTED, INCONCLUSIVE)
 
 Row = TypeVar("Row", CellStatistics, PairComparison, ClaimVerdict)
 

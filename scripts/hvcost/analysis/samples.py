@@ -1,4 +1,4 @@
-"""Samples: the values of one cell (a system in an environment under a workload) that statistics are made of.
+"""Samples: the values of one cell (a metric of a system in an environment under a workload).
 
 Repetitions of one boot share everything that the boot decided (memory layout, placement of processors,
 state of caches). They are independent witnesses of that boot at best, and of no other (Kalibera & Jones,
@@ -18,6 +18,8 @@ import pandas as pd
 
 from hvcost.analysis import measurements
 from hvcost.analysis.intervals import MIN_VALUES, Values
+from hvcost.analysis.metrics import PRIMARY, known
+from hvcost.model.metric import Metric
 
 Level = Literal["repetition", "session", "boot"]
 
@@ -33,34 +35,39 @@ class Session:
 
 @dataclass(frozen=True)
 class Run:
-    """One repetition that has a throughput, in bit/s."""
+    """One repetition that has a value, in its metric's unit."""
 
     session: Session
     repetition: int
-    throughput_bps: float
+    value: float
 
 
 @dataclass(frozen=True)
 class Sample:
     """All repetitions of one cell. `runs` are those with a value, in the order of measuring.
 
-    `planned` repetitions and `sessions` count failed ones as well; `planned_sessions` are those of the
-    experiment, measured or not. `resolution_bps`: the last digit that the tool printed of any of them.
+    `planned` repetitions and `sessions` count failed ones as well, `unavailable` those of which nobody can
+    have the value; `planned_sessions` are those of the experiment, measured or not. `role`: of the metric in
+    the workload. `resolution`: the coarsest last digit of any of them, 0 if it is not known.
     """
 
     environment: str
     system: str
     hypervisor: str
     workload: str
+    metric: Metric
+    role: str
     planned: int
+    unavailable: int
     planned_sessions: int
     sessions: tuple[Session, ...]
     runs: tuple[Run, ...]
-    resolution_bps: float
+    resolution: float
 
     def seed(self, experiment: int) -> str:
         """Seed of the random numbers that belong to this cell, from that of the experiment."""
-        return f"{experiment} {self.environment} {self.system} {self.workload}"
+        line = f"{experiment} {self.environment} {self.system} {self.workload}"
+        return line if self.role == PRIMARY else f"{line} {self.metric.name}"
 
     @property
     def host_boots(self) -> int | None:
@@ -90,37 +97,37 @@ class Sample:
 
     @cached_property
     def by_value(self) -> tuple[Values, ...]:
-        """Throughputs in bit/s of the runs of one session, or of one boot of the host (`level`), in order."""
+        """Values of the runs of one session, or of one boot of the host (`level`), in order."""
         groups: dict[object, list[float]] = {}
         for run in self.runs:
             group = run.session.host_boot if self.level == "boot" else run.session
-            groups.setdefault(group, []).append(run.throughput_bps)
+            groups.setdefault(group, []).append(run.value)
         return tuple(np.array(values) for values in groups.values())
 
     @cached_property
-    def values_bps(self) -> Values:
-        """What statistics are made of (`level`), in bit/s."""
+    def values(self) -> Values:
+        """What statistics are made of (`level`), in the metric's unit."""
         if self.level == "repetition":
             return self.by_value[0] if self.by_value else np.array([])
         return np.array([values.mean() for values in self.by_value])
 
 
 def samples(frame: pd.DataFrame, systems: Iterable[str], boots: int) -> tuple[Sample, ...]:
-    """Samples of a tidy table by environment, workload and system.
+    """Samples of a tidy table by environment, workload, metric and system.
 
     `systems` gives the systems' order, `boots` the planned sessions of each.
     """
     rank = {system: place for place, system in enumerate(systems)}
-    resolutions = frame[(frame["metric"] == "throughput_resolution") & (frame["status"] == "ok")]
-    coarsest = resolutions.groupby(["environment", "workload", "system"])["value"].max().to_dict()
-    cells: dict[tuple[str, str, str], list[measurements.Repetition]] = {}
-    for repetition in measurements.as_measured(measurements.repetitions(frame)):
-        name = (repetition.environment, repetition.workload, repetition.system)
-        cells.setdefault(name, []).append(repetition)
-    return tuple(
-        _sample(cells[name], boots, float(coarsest.get(name, 0.0)))
-        for name in sorted(cells, key=lambda name: (*name[:2], rank.get(name[2], len(rank)), name[2]))
-    )
+    metric_rank = {name: place for place, name in enumerate(known())}
+    cells: dict[tuple[str, str, str, str], list[measurements.Repetition]] = {}
+    for each in measurements.as_measured(measurements.repetitions(frame)):
+        cells.setdefault((each.environment, each.workload, each.metric, each.system), []).append(each)
+
+    def place(name: tuple[str, str, str, str]) -> tuple[object, ...]:
+        environment, workload, metric, system = name
+        return environment, workload, metric_rank[metric], rank.get(system, len(rank)), system
+
+    return tuple(_sample(cells[name], boots) for name in sorted(cells, key=place))
 
 
 def _count(boots: Iterable[str]) -> int | None:
@@ -129,9 +136,7 @@ def _count(boots: Iterable[str]) -> int | None:
     return len(ids) if ids and "" not in ids else None
 
 
-def _sample(
-    repetitions: Sequence[measurements.Repetition], planned_sessions: int, resolution_bps: float
-) -> Sample:
+def _sample(repetitions: Sequence[measurements.Repetition], planned_sessions: int) -> Sample:
     first = repetitions[0]
     sessions = [Session(each.boot, each.host_boot, each.guest_boot) for each in repetitions]
     return Sample(
@@ -139,13 +144,16 @@ def _sample(
         system=first.system,
         hypervisor=first.hypervisor,
         workload=first.workload,
+        metric=known()[first.metric],
+        role=first.role,
         planned=len(repetitions),
+        unavailable=sum(each.status == measurements.UNAVAILABLE for each in repetitions),
         planned_sessions=planned_sessions,
         sessions=tuple(dict.fromkeys(sessions)),
         runs=tuple(
-            Run(session, each.repetition, each.throughput_bps)
+            Run(session, each.repetition, each.value)
             for session, each in zip(sessions, repetitions, strict=True)
-            if each.throughput_bps is not None
+            if each.value is not None
         ),
-        resolution_bps=resolution_bps,
+        resolution=max((each.resolution for each in repetitions if each.resolution is not None), default=0.0),
     )

@@ -21,11 +21,13 @@ from hvcost.analysis.claims import verdicts
 from hvcost.analysis.diagnostics import autocorrelation
 from hvcost.analysis.differences import SIGNIFICANCE, holm
 from hvcost.analysis.intervals import RatioBootstrap, Values, median_interval, ratio_bootstrap
+from hvcost.analysis.metrics import PRIMARY
 from hvcost.analysis.rows import SUPPORTED
 from hvcost.analysis.samples import Run, Sample, Session
 from hvcost.analysis.seeds import generator
 from hvcost.model.description import Claim
 from hvcost.model.link import tcp_limit_bps
+from hvcost.model.metric import THROUGHPUT
 
 VALUES = 10
 SYSTEMS = 5
@@ -273,7 +275,7 @@ def false_support(case: NearLimit, trials: int, seed: int) -> float:
     """Share of trials in which the false claim, that the ratio is at most so much, is called supported."""
     line = f"{seed} near the limit {case.name} {case.values}"
     random = generator(line)
-    claim = Claim("C", "", ("a",), "b", ("simulated",), (), None, case.mean / STEADY / OFF_BY)
+    claim = Claim("C", "", ("a",), "b", ("simulated",), (), None, case.mean / STEADY / OFF_BY, (line,))
     supported = 0
     for trial in range(trials):
         a = np.minimum(case.draw(random, case.values), 1.0)
@@ -322,9 +324,12 @@ def _sample(system: str, workload: str, shares: Values) -> Sample:
         system=system,
         hypervisor=system,
         workload=workload,
+        metric=THROUGHPUT,
+        role=PRIMARY,
         planned=len(shares),
+        unavailable=0,
         planned_sessions=1,
         sessions=(Session(1),),
         runs=tuple(Run(Session(1), n, float(share) * limit) for n, share in enumerate(shares, 1)),
-        resolution_bps=RESOLUTION * limit,
+        resolution=RESOLUTION * limit,
     )

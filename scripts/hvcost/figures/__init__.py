@@ -7,13 +7,15 @@ called within `style.house_style()`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.errors import ConfigError
 from hvcost.model.description import Environment
+from hvcost.model.metric import THROUGHPUT, Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +32,28 @@ class Picture:
     title: str
     description: str
     figure: Figure
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a figure is of: one metric of a workload."""
+
+    workload: str
+    metric: Metric
+    is_primary: bool = True
+
+    @property
+    def name(self) -> str:
+        """Part of the figure's file name."""
+        return self.workload if self.is_primary else f"{self.workload}-{self.metric.name.replace('_', '-')}"
+
+    def points(self, repetitions: Iterable[Repetition]) -> list[Repetition]:
+        """Those that are of it."""
+        return [p for p in repetitions if (p.workload, p.metric) == (self.workload, self.metric.name)]
+
+    def cells(self, cells: Iterable[CellStatistics]) -> list[CellStatistics]:
+        """Those that are of it."""
+        return [c for c in cells if (c.workload, c.metric) == (self.workload, self.metric.name)]
 
 
 def emulated_note(environments: Sequence[Environment]) -> str:
@@ -80,11 +104,20 @@ def systems_shown(
     return shown | {name: measured[name] for name in sorted(measured.keys() - shown)}
 
 
-def workloads_shown(environments: Sequence[Environment], repetitions: Sequence[Repetition]) -> list[str]:
-    """Workloads: in the configuration's order, then those only measured."""
+def subjects(environments: Sequence[Environment], repetitions: Sequence[Repetition]) -> list[Subject]:
+    """What there are figures of: each workload's primary metric, then the others.
+
+    Workloads are in the configuration's order, then come those only measured.
+    """
     configured = [name for environment in environments for name in environment.workloads]
-    measured = sorted({point.workload for point in repetitions})
-    return list(dict.fromkeys([*configured, *measured]))
+    workloads = list(dict.fromkeys([*configured, *sorted({point.workload for point in repetitions})]))
+    measured = list(dict.fromkeys((point.workload, point.metric, point.role) for point in repetitions))
+    found = []
+    for workload in workloads:
+        own = [(known()[name], role == PRIMARY) for of, name, role in measured if of == workload]
+        # Of what was not measured there is an empty figure.
+        found += [Subject(workload, *each) for each in own or [(THROUGHPUT, True)]]
+    return sorted(found, key=lambda subject: (workloads.index(subject.workload), not subject.is_primary))
 
 
 def parsed_json(text: str, option: str) -> object:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hvcost.analysis.rows import CellStatistics
 from hvcost.figures import (
     Picture,
+    Subject,
     alike_links,
     emulated_note,
     environment_notes,
@@ -15,9 +16,11 @@ from hvcost.figures import (
     style,
     systems_shown,
 )
-from hvcost.figures.rates import Unit, number_text, rate_text, unit_for
+from hvcost.figures.rates import Unit, number_text, unit_for, value_text
 from hvcost.figures.text import INK
 from hvcost.model.description import Environment
+from hvcost.model.metric import Metric
+from hvcost.wording import listed
 
 # Colours stand for systems, so environments have none.
 LOOKS = tuple(
@@ -27,48 +30,47 @@ LOOKS = tuple(
 ROOM = 1.25
 
 
-def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], workload: str) -> Picture:
+def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], subject: Subject) -> Picture:
     """A group of rows for each system: its median in each environment, on one axis."""
     ids = {environment.id for environment in environments}
-    own = {(c.system, c.environment): c for c in cells if c.workload == workload and c.environment in ids}
-    limits = [environment.tcp_limit_bps for environment in environments]
+    metric = subject.metric
+    own = {(c.system, c.environment): c for c in subject.cells(cells) if c.environment in ids}
+    links = [(alike, metric.limit(alike[0].link)) for alike in alike_links(environments)]
+    limits = [limit for _alike, limit in links if limit is not None]
     seen = [
-        bps
-        for cell in own.values()
-        for bps in (cell.median_bps, cell.median_low_bps, cell.median_high_bps)
-        if bps
+        value for cell in own.values() for value in (cell.median, cell.median_low, cell.median_high) if value
     ]
-    unit = unit_for(max([*seen, *limits]))
+    unit = unit_for(max([*seen, *limits], default=1.0), metric)
     groups = [
         _group(system, environments, own, unit) for system in systems_shown(environments, list(own.values()))
     ] or [
         forest.Group("", tuple(forest.Row(each.id, LOOKS[0], instead="no systems") for each in environments))
     ]
-    title = f"Median throughput, environments side by side{emulated_note(environments)}"
+    title = f"Median {metric.title}, environments side by side{emulated_note(environments)}"
     figure = forest.draw(
         forest.Words(
             title,
-            f"Workload {workload}: throughput reported by the client. Point: median; "
-            f"bar: {_interval_text(list(own.values()))}. Dotted line: the most that TCP carries over "
-            "the link.",
+            f"Workload {subject.workload}; {metric.better} is better. Point: median; "
+            f"bar: {_interval_text(list(own.values()))}."
+            + (" Dotted line: the most that TCP carries over the link." if limits else ""),
             f"median [interval], {unit.name}",
-            (*environment_notes(environments), limit_note(environments)),
+            (*environment_notes(environments), *([limit_note(environments)] if limits else [])),
         ),
         groups,
-        _scale(seen, limits, unit),
+        _scale([*seen, *limits], metric, unit),
         [
             forest.Line(
-                alike[0].tcp_limit_bps / unit.bps,
-                f"{', '.join(environment.id for environment in alike)}: "
-                f"TCP limit {rate_text(alike[0].tcp_limit_bps)}",
+                limit / unit.size,
+                f"{listed(environment.id for environment in alike)}: TCP limit {value_text(limit, metric)}",
                 (1.0, 1.5),
             )
-            for alike in alike_links(environments)
+            for alike, limit in links
+            if limit is not None
         ],
     )
     return Picture(
-        name=f"environments-{workload}",
-        title=f"{title}; {workload}",
+        name=f"environments-{subject.name}",
+        title=f"{title}; {subject.workload}",
         description=" ".join(
             forest.spoken(row, group.title, row.label) for group in groups for row in group.rows
         ),
@@ -98,21 +100,21 @@ def _row(
 ) -> forest.Row:
     if cell is None:
         return forest.Row(environment.id, look, instead="no measurements")
-    if not cell.median_bps:
+    if not cell.median:
         # A logarithmic axis has no place for zero.
         said = "median 0" if cell.ok else f"none of {cell.planned} repetitions succeeded"
         return forest.Row(environment.id, look, instead=said)
     at_limit = f", {cell.limit_said}" if cell.limit_said else ""
-    median = number_text(cell.median_bps / unit.bps)
-    if not cell.median_low_bps or not cell.median_high_bps:
+    median = number_text(cell.median / unit.size)
+    if not cell.median_low or not cell.median_high:
         return forest.Row(
-            environment.id, look, cell.median_bps / unit.bps, numbers=f"{median}, no interval{at_limit}"
+            environment.id, look, cell.median / unit.size, numbers=f"{median}, no interval{at_limit}"
         )
-    low, high = cell.median_low_bps / unit.bps, cell.median_high_bps / unit.bps
+    low, high = cell.median_low / unit.size, cell.median_high / unit.size
     return forest.Row(
         environment.id,
         look,
-        cell.median_bps / unit.bps,
+        cell.median / unit.size,
         (low, high),
         f"{median} [{number_text(low)}, {number_text(high)}]{at_limit}",
     )
@@ -127,9 +129,9 @@ def _interval_text(cells: Sequence[CellStatistics]) -> str:
     return f"its exact interval ({' to '.join(ends)} % confidence)"
 
 
-def _scale(seen_bps: Sequence[float], limits_bps: Sequence[float], unit: Unit) -> forest.Scale:
+def _scale(shown: Sequence[float], metric: Metric, unit: Unit) -> forest.Scale:
     """Ten to one at least: a shorter logarithmic axis has hardly a round number to be labelled."""
-    low, high = min([*seen_bps, *limits_bps]) / unit.bps, max([*seen_bps, *limits_bps]) / unit.bps
+    low, high = min(shown, default=1.0) / unit.size, max(shown, default=1.0) / unit.size
     return forest.Scale(
-        f"TCP throughput, {unit.name}", min(low, high / 10) / ROOM, high * ROOM, logarithmic=True
+        f"{metric.title}, {unit.name}", min(low, high / 10) / ROOM, high * ROOM, logarithmic=True
     )

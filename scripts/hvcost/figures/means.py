@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hvcost.analysis.measurements import Repetition, as_measured
+from hvcost.analysis.measurements import FAILED, UNAVAILABLE, Repetition, as_measured
+from hvcost.analysis.rows import CellStatistics
 from hvcost.figures import (
     Picture,
+    Subject,
     alike_links,
     emulated_note,
     environment_notes,
@@ -25,8 +27,8 @@ from hvcost.figures.rates import (
     label_levels,
     link_levels,
     number_text,
-    rate_axis,
     unit_for,
+    value_axis,
 )
 from hvcost.figures.repetitions import spoken
 from hvcost.figures.text import (
@@ -43,6 +45,7 @@ from hvcost.figures.text import (
     write_paragraphs,
 )
 from hvcost.model.description import Environment
+from hvcost.model.metric import Metric
 
 PLOT_IN = 3.4
 MIN_PLOT_WIDTH_IN = 4.8
@@ -61,19 +64,18 @@ class _Column:
     system: str
     environment: Environment
     points: tuple[Repetition, ...]
+    mean: float | None
     x: float
     width: float
 
     @property
     def values(self) -> list[float]:
-        return [p.throughput_bps for p in self.points if p.throughput_bps is not None]
-
-    @property
-    def mean_bps(self) -> float | None:
-        return sum(self.values) / len(self.values) if self.values else None
+        return [p.value for p in self.points if p.value is not None]
 
     @property
     def count_text(self) -> str:
+        if any(p.status == UNAVAILABLE for p in self.points):
+            return "not available"
         return f"{len(self.values)}/{len(self.points)}" if self.points else "no data"
 
 
@@ -87,25 +89,31 @@ class _Places:
     id_lines: int
 
 
-def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition], workload: str) -> Picture:
-    """A column of points and their mean for each system in each environment."""
+def draw(
+    environments: Sequence[Environment],
+    repetitions: Sequence[Repetition],
+    cells: Sequence[CellStatistics],
+    subject: Subject,
+) -> Picture:
+    """A column of points and their mean, that of `cells`, for each system in each environment."""
     ids = {environment.id for environment in environments}
-    points = [p for p in as_measured(repetitions) if p.workload == workload and p.environment in ids]
+    workload, metric = subject.workload, subject.metric
+    points = [p for p in subject.points(as_measured(repetitions)) if p.environment in ids]
+    means = {(cell.environment, cell.system): cell.mean for cell in subject.cells(cells)}
     systems = systems_shown(environments, points)
     styles = {name: style.system_style(name, kind) for name, kind in systems.items()}
-    columns = _columns(environments, points, list(systems))
+    columns = _columns(environments, points, list(systems), means)
     shown_in = max((c.x + c.width / 2 for c in columns), default=0.0) + SYSTEM_GAP_IN / 2
     plot_width_in = max(MIN_PLOT_WIDTH_IN, shown_in)
 
-    levels = _levels(environments)
-    unit = unit_for(
-        max([v for c in columns for v in c.values] + [level.bps for level in levels], default=0.0)
-    )
+    levels = _levels(environments, metric)
+    shown = [v for c in columns for v in c.values] + [level.value for level in levels]
+    unit = unit_for(max(shown, default=0.0), metric)
     rows = ("environment", f"mean, {unit.name}", "ok / planned")
     left_in = EDGE_IN + max(0.7, *(text_width(row, SMALL_PT) + 0.1 for row in rows))
     beside_in = max((text_width(level.text, SMALL_PT) for level in levels), default=0.0)
     text_in = left_in + plot_width_in + 0.2 + beside_in - EDGE_IN
-    title = f"Mean throughput per system and environment{emulated_note(environments)}"
+    title = f"Mean {metric.title} per system and environment{emulated_note(environments)}"
     header = [
         Paragraph.fit(
             title,
@@ -114,15 +122,15 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
             weight="bold",
         ),
         Paragraph.fit(
-            f"Workload {workload}: throughput reported by the client. Points: repetitions in their "
-            "order, from left to right; line beside them: their arithmetic mean.",
+            f"Workload {workload}. Points: repetitions in their order, from left to right; line beside them: "
+            f"the arithmetic mean. {metric.better.capitalize()} is better.",
             text_in,
             colour=MUTED,
         ),
     ]
     footer = [
         Paragraph.fit(text, text_in, SMALL_PT, MUTED)
-        for text in (*environment_notes(environments), limit_note(environments))
+        for text in (*environment_notes(environments), *([limit_note(environments)] if levels else []))
     ]
     id_lines = max(len(_id_lines(environment)) for environment in environments)
     table_in = ROW_IN * (id_lines + len(rows)) + 0.12
@@ -138,7 +146,7 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
     shift = (plot_width_in - shown_in) / 2
     axes.set_xlim(-shift, plot_width_in - shift)
     axes.set_xticks([])
-    unit = rate_axis(axes, [v for c in columns for v in c.values], [level.bps for level in levels])
+    unit = value_axis(axes, [v for c in columns for v in c.values], levels, metric)
     for level in levels:
         draw_level(axes, unit, level)
     label_levels(figure, axes, unit, levels)
@@ -150,10 +158,10 @@ def draw(environments: Sequence[Environment], repetitions: Sequence[Repetition],
         axes.text(0.5, 0.45, said, transform=axes.transAxes, ha="center", va="center")
 
     return Picture(
-        name=f"means-{workload}",
+        name=f"means-{subject.name}",
         title=f"{title}; {workload}",
         description=" ".join(
-            spoken(f"{column.system} in {column.environment.id}", column.points) for column in columns
+            spoken(f"{column.system} in {column.environment.id}", column.points, metric) for column in columns
         ),
         figure=figure,
     )
@@ -164,7 +172,10 @@ def _id_lines(environment: Environment) -> list[str]:
 
 
 def _columns(
-    environments: Sequence[Environment], points: Sequence[Repetition], systems: Sequence[str]
+    environments: Sequence[Environment],
+    points: Sequence[Repetition],
+    systems: Sequence[str],
+    means: Mapping[tuple[str, str], float | None],
 ) -> list[_Column]:
     columns: list[_Column] = []
     x = 0.0
@@ -190,13 +201,14 @@ def _columns(
         widths = [width + max(0.0, missing) / len(widths) for width in widths]
         x += SYSTEM_GAP_IN / 2
         for environment, width in zip(present, widths, strict=True):
-            columns.append(_Column(system, environment, own[environment.id], x + width / 2, width))
+            mean = means.get((environment.id, system))
+            columns.append(_Column(system, environment, own[environment.id], mean, x + width / 2, width))
             x += width
         x += SYSTEM_GAP_IN / 2
     return columns
 
 
-def _levels(environments: Sequence[Environment]) -> list[Level]:
+def _levels(environments: Sequence[Environment], metric: Metric) -> list[Level]:
     """Lines of the links; environments with the same link share them."""
     links = alike_links(environments)
     return [
@@ -204,6 +216,7 @@ def _levels(environments: Sequence[Environment]) -> list[Level]:
         for alike in links
         for level in link_levels(
             alike[0],
+            metric,
             f"{', '.join(environment.id for environment in alike)}: " if len(links) > 1 else "",
         )
     ]
@@ -220,12 +233,12 @@ def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: Unit
         for position in range(len(column.points))
     ]
     drawn = [
-        (x, point.throughput_bps / unit.bps)
+        (x, point.value / unit.size)
         for x, point in zip(places, column.points, strict=True)
-        if point.throughput_bps is not None
+        if point.value is not None
     ]
-    failed = [x for x, point in zip(places, column.points, strict=True) if point.throughput_bps is None]
-    mean = column.mean_bps
+    failed = [x for x, point in zip(places, column.points, strict=True) if point.status == FAILED]
+    mean = column.mean
     axes.plot(
         [x for x, _y in drawn],
         [y for _x, y in drawn],
@@ -237,7 +250,7 @@ def _draw_column(axes: Axes, column: _Column, own: style.SystemStyle, unit: Unit
     if mean is not None:
         axes.plot(
             [right + 0.06, right + 0.06 + MEAN_IN],
-            [mean / unit.bps] * 2,
+            [mean / unit.size] * 2,
             color=INK,
             linewidth=2.2,
             solid_capstyle="butt",
@@ -267,11 +280,11 @@ def _write_table(
     for name, y in zip(rows, baselines, strict=True):
         write_line(figure, places.left - 0.1, y, name, SMALL_PT, colour=MUTED, align="right")
     for column in columns:
-        mean = column.mean_bps
+        mean = column.mean
         x = places.origin + column.x
         for row, line in enumerate(_id_lines(column.environment)):
             write_line(figure, x, first - ROW_IN * row, line, SMALL_PT, align="center")
-        mean_text = number_text(mean / unit.bps) if mean is not None else "none"
+        mean_text = number_text(mean / unit.size) if mean is not None else "none"
         for text, y in zip((mean_text, column.count_text), baselines[1:], strict=True):
             write_line(figure, x, y, text, SMALL_PT, align="center")
     for system in dict.fromkeys(column.system for column in columns):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hvcost.analysis.measurements import Repetition, as_measured
-from hvcost.figures import Picture, style, systems_shown
-from hvcost.figures.rates import rate_text
+from hvcost.figures import Picture, Subject, style, systems_shown
+from hvcost.figures.rates import value_text
 from hvcost.figures.repetitions import spoken
 from hvcost.figures.text import (
     LINK,
@@ -29,6 +29,7 @@ from hvcost.figures.text import (
     write_paragraphs,
 )
 from hvcost.model.description import Environment
+from hvcost.model.metric import Metric
 
 EDGE_IN = 0.12
 LEFT_IN = 0.75
@@ -49,16 +50,17 @@ class _Panel:
 
     system: str
     look: style.SystemStyle
+    metric: Metric
     runs: tuple[tuple[int, Repetition], ...]
 
     @property
-    def median_bps(self) -> float | None:
-        values = [run.throughput_bps for _place, run in self.runs if run.throughput_bps is not None]
-        return median(values) if values else None
+    def median(self) -> float | None:
+        values = [run.value for _place, run in self.runs if run.value is not None]
+        return statistics.median(values) if values else None
 
     @property
     def failed(self) -> list[int]:
-        return [place for place, run in self.runs if run.throughput_bps is None]
+        return [place for place, run in self.runs if run.value is None]
 
     @property
     def sessions(self) -> Iterator[list[tuple[int, Repetition]]]:
@@ -70,18 +72,22 @@ class _Panel:
         if not self.runs:
             return "no measurements"
         count = f"{len(self.runs) - len(self.failed)} of {len(self.runs)} succeeded"
-        if self.median_bps is None:
+        if self.median is None:
             return count
-        return f"deviation from its median of {rate_text(self.median_bps)}; {count}"
+        return f"deviation from its median of {value_text(self.median, self.metric)}; {count}"
 
 
-def draw(environment: Environment, repetitions: Sequence[Repetition], workload: str) -> Picture:
+def _of(placed: Sequence[tuple[int, Repetition]], system: str) -> tuple[tuple[int, Repetition], ...]:
+    return tuple(each for each in placed if each[1].system == system)
+
+
+def draw(environment: Environment, repetitions: Sequence[Repetition], subject: Subject) -> Picture:
     """A panel for each system, in all of which a place from left to right is the same time."""
     own = [p for p in as_measured(repetitions) if p.environment == environment.id]
-    points = [p for p in own if p.workload == workload]
+    points = subject.points(own)
     placed = list(enumerate(points, start=1))
     panels = [
-        _Panel(name, style.system_style(name, kind), tuple(p for p in placed if p[1].system == name))
+        _Panel(name, style.system_style(name, kind), subject.metric, _of(placed, name))
         for name, kind in systems_shown([environment], points).items()
     ]
     plot_in = min(max(PLOT_WIDTHS_IN[0], len(placed) * RUN_IN), PLOT_WIDTHS_IN[1])
@@ -97,9 +103,9 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
     header = [
         Paragraph.fit(f"Order of runs, {environment.title}", text_in, TITLE_PT, weight="bold"),
         Paragraph.fit(
-            f"Workload {workload}: throughput of every run, in the order in which the runs were made; each "
-            "panel has a scale of its own. Points that stay around the line, with no trend: no drift. "
-            f"{environment.caveat}",
+            f"Workload {subject.workload}: {subject.metric.title} of every run, in the order in which the "
+            "runs were made; each panel has a scale of its own. Points that stay around the line, with no "
+            f"trend: no drift. {environment.caveat}",
             text_in,
             colour=MUTED,
         ),
@@ -136,10 +142,10 @@ def draw(environment: Environment, repetitions: Sequence[Repetition], workload: 
         _write_heading(figure, lowest + PANEL_IN + 0.08, panel)
         _draw_panel(axes, panel, with_bands)
     return Picture(
-        name=f"order-{workload}",
-        title=f"{environment.title}; {workload}, runs in their order",
+        name=f"order-{subject.name}",
+        title=f"{environment.title}; {subject.workload}, runs in their order",
         description=" ".join(
-            [spoken(panel.system, [run for _place, run in panel.runs]) for panel in panels]
+            [spoken(panel.system, [run for _place, run in panel.runs], panel.metric) for panel in panels]
             + [environment.caveat]
         ).strip(),
         figure=figure,
@@ -154,7 +160,7 @@ def _write_heading(figure: Figure, y: float, panel: _Panel) -> None:
 
 
 def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
-    middle = panel.median_bps
+    middle = panel.median
     reach = MIN_DEVIATION_PERCENT
     for number, runs in enumerate(panel.sessions):
         places = [place for place, _run in runs]
@@ -163,8 +169,7 @@ def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
             axes.axvspan(places[0] - 0.5, places[-1] + 0.5, color=colour, linewidth=0, zorder=0)
         if middle:
             deviations = [
-                math.nan if run.throughput_bps is None else 100 * (run.throughput_bps / middle - 1)
-                for _place, run in runs
+                math.nan if run.value is None else 100 * (run.value / middle - 1) for _place, run in runs
             ]
             reach = max([reach, *(abs(each) for each in deviations if not math.isnan(each))])
             # A gap in the line, not a line across it, where a repetition failed.

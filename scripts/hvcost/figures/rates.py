@@ -1,4 +1,4 @@
-"""Rates in figures: their unit, their axis, and the levels that a link sets."""
+"""Values in figures: their unit, their axis, and the levels that a link sets."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from hvcost.figures.text import LINK, MUTED, SMALL_PT, line_height, write_line
 from hvcost.model.description import Environment
+from hvcost.model.metric import THROUGHPUT, Metric
 
 LOG_FROM_RATIO = 10.0
+RATE = "bit/s"
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A decimal unit of rate."""
+    """What values are shown in; `size` is in the metric's own unit."""
 
     name: str
-    bps: float
+    size: float
 
 
 UNITS = (
@@ -33,9 +35,11 @@ UNITS = (
 )
 
 
-def unit_for(largest_bps: float) -> Unit:
-    """Unit of an axis that ends at this rate; a gigabit link is 1000 Mbit/s, as is customary."""
-    return next(unit for least_bps, unit in UNITS if largest_bps >= least_bps)
+def unit_for(largest: float, metric: Metric) -> Unit:
+    """Unit of an axis that ends at this value; a gigabit link is 1000 Mbit/s, as is customary."""
+    if metric.unit != RATE:
+        return Unit(metric.unit, 1.0)
+    return next(unit for least_bps, unit in UNITS if largest >= least_bps)
 
 
 def number_text(value: float) -> str:
@@ -45,21 +49,27 @@ def number_text(value: float) -> str:
     return f"{value:#.3g}".rstrip(".") if value >= 1e-4 else f"{value:.7f}"
 
 
+def value_text(value: float, metric: Metric) -> str:
+    """A value with its unit."""
+    unit = unit_for(value, metric)
+    return f"{number_text(value / unit.size)} {unit.name}"
+
+
 def rate_text(bps: float) -> str:
     """A rate with its unit."""
-    unit = unit_for(bps)
-    return f"{number_text(bps / unit.bps)} {unit.name}"
+    return value_text(bps, THROUGHPUT)
 
 
-def rate_axis(axes: Axes, values_bps: Sequence[float], limits_bps: Sequence[float]) -> Unit:
-    """Set up the y axis for values and for the links' rates, both of which it always shows.
+def value_axis(axes: Axes, values: Sequence[float], levels: Sequence[Level], metric: Metric) -> Unit:
+    """Set up the y axis for values and for what the links set, both of which it always shows.
 
-    It starts at zero, unless the slowest system would lie flat on it: then it is logarithmic.
+    It starts at zero, unless the lowest value would lie flat on it: then it is logarithmic.
     """
-    shown = [*values_bps, *limits_bps]
-    unit = unit_for(max(shown))
-    top = max(shown) / unit.bps
-    bottom = min(values_bps, default=max(shown)) / unit.bps
+    shown = [*values, *(level.value for level in levels)] or [1.0]
+    unit = unit_for(max(shown), metric)
+    top = max(shown) / unit.size
+    bottom = min(values, default=max(shown)) / unit.size
+    name = f"{metric.title}, {unit.name}"
     axes.yaxis.set_minor_locator(NullLocator())
     if 0 < bottom < top / LOG_FROM_RATIO:
         low, high = bottom * 0.8, top * 1.25
@@ -68,11 +78,11 @@ def rate_axis(axes: Axes, values_bps: Sequence[float], limits_bps: Sequence[floa
         axes.set_ylim(low, high)
         axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_ylabel(f"TCP throughput, {unit.name} (logarithmic)")
+        axes.set_ylabel(f"{name} (logarithmic)")
     else:
         axes.set_ylim(0, top * 1.06)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
-        axes.set_ylabel(f"TCP throughput, {unit.name}")
+        axes.set_ylabel(name)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
     return unit
 
@@ -86,15 +96,17 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Level:
-    """A rate that the link sets, drawn as a line with its text beside the plot."""
+    """A value that the link sets, drawn as a line with its text beside the plot."""
 
-    bps: float
+    value: float
     text: str
     dashes: tuple[float, float]
 
 
-def link_levels(environment: Environment, name: str = "") -> list[Level]:
-    """Rate of an environment's link, and what TCP can have of it."""
+def link_levels(environment: Environment, metric: Metric, name: str = "") -> list[Level]:
+    """Rate of an environment's link, and what TCP can have of it; none if it sets no limit to the metric."""
+    if metric.limit(environment.link) is None:
+        return []
     link, limit = environment.link_bps, environment.tcp_limit_bps
     return [
         Level(link, f"{name}link {rate_text(link)}", (6.0, 2.0)),
@@ -104,7 +116,7 @@ def link_levels(environment: Environment, name: str = "") -> list[Level]:
 
 def draw_level(axes: Axes, unit: Unit, level: Level) -> None:
     """Draw the line of a level across the axes."""
-    axes.axhline(level.bps / unit.bps, color=LINK, linestyle=(0, level.dashes), linewidth=1, zorder=2)
+    axes.axhline(level.value / unit.size, color=LINK, linestyle=(0, level.dashes), linewidth=1, zorder=2)
 
 
 def label_levels(figure: Figure, axes: Axes, unit: Unit, labels: Sequence[Level]) -> None:
@@ -116,7 +128,7 @@ def label_levels(figure: Figure, axes: Axes, unit: Unit, labels: Sequence[Level]
     centres = []
     for label in labels:
         _x, fraction = axes.transAxes.inverted().transform(
-            axes.transData.transform((0.0, label.bps / unit.bps))
+            axes.transData.transform((0.0, label.value / unit.size))
         )
         centres.append((box.y0 + fraction * box.height) * height)
     order = sorted(range(len(labels)), key=lambda index: centres[index])

@@ -1,4 +1,4 @@
-"""What each system has left of bare metal's throughput, with the interval of that ratio."""
+"""What each system has of bare metal's value, with the interval of that ratio."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hvcost.analysis.rows import NOT_BY_THIS_LINK, CellStatistics
-from hvcost.figures import Picture, emulated_note, environment_notes, forest, style, systems_shown
+from hvcost.figures import Picture, Subject, emulated_note, environment_notes, forest, style, systems_shown
 from hvcost.figures.rates import LOG_FROM_RATIO
 from hvcost.figures.text import LINK
 from hvcost.model.description import BASELINE, Environment
+from hvcost.wording import sentence_case
 
 VAGUE = style.SystemStyle(LINK, "o", filled=False)
 BOUNDS = {
@@ -26,19 +27,21 @@ VAGUE_NOTE = (
 MAX_DECIMALS = 5
 
 
-def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], workload: str) -> Picture:
+def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], subject: Subject) -> Picture:
     """A row for each system in each environment; a reference line where bare metal is."""
-    groups = [_group(environment, cells, workload) for environment in environments]
+    metric = subject.metric
+    groups = [_group(environment, subject.cells(cells)) for environment in environments]
     rows = [row for group in groups for row in group.rows]
-    title = f"Throughput as a ratio to bare metal{emulated_note(environments)}"
+    title = f"{sentence_case(metric.title)} as a ratio to bare metal{emulated_note(environments)}"
     bounds = [text for side, text in BOUNDS.items() if any(row.open_side == side for row in rows)]
     if any(row.numbers == NOT_BY_THIS_LINK for row in rows):
         bounds.append(VAGUE_NOTE)
     figure = forest.draw(
         forest.Words(
             title,
-            f"Workload {workload}: mean throughput of a system, divided by that of bare metal in the same "
-            "environment. Bar: 95 % interval of the ratio. Solid line: 1, as fast as bare metal.",
+            f"Workload {subject.workload}: mean {metric.title} of a system, divided by that of bare metal "
+            f"in the same environment; {metric.better} is better. Bar: 95 % interval of the ratio. Solid "
+            "line: 1, the same as bare metal.",
             "ratio [95 % interval]",
             (*bounds, *environment_notes(environments)),
         ),
@@ -47,8 +50,8 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], w
         [forest.Line(1.0)],
     )
     return Picture(
-        name=f"ratios-{workload}",
-        title=f"{title}; {workload}",
+        name=f"ratios-{subject.name}",
+        title=f"{title}; {subject.workload}",
         description=" ".join(
             forest.spoken(row, row.label, group.title) for group in groups for row in group.rows
         ),
@@ -56,8 +59,8 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], w
     )
 
 
-def _group(environment: Environment, cells: Sequence[CellStatistics], workload: str) -> forest.Group:
-    own = {c.system: c for c in cells if c.environment == environment.id and c.workload == workload}
+def _group(environment: Environment, cells: Sequence[CellStatistics]) -> forest.Group:
+    own = {c.system: c for c in cells if c.environment == environment.id}
     systems = systems_shown([environment], list(own.values()))
     baseline = _baseline(list(own.values()))
     rows = [

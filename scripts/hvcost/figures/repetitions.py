@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hvcost.figures import Picture, limit_note, style, systems_shown
-from hvcost.figures.rates import Unit, draw_level, label_levels, link_levels, rate_axis, rate_text
+from hvcost.figures import Picture, Subject, limit_note, style, systems_shown
+from hvcost.figures.rates import Level, Unit, draw_level, label_levels, link_levels, value_axis, value_text
 from hvcost.figures.text import (
     MUTED,
     SMALL_PT,
@@ -24,6 +24,8 @@ from hvcost.figures.text import (
     write_paragraphs,
 )
 from hvcost.model.description import BASELINE, Environment
+from hvcost.model.metric import Metric
+from hvcost.wording import sentence_case
 
 if TYPE_CHECKING:
     from hvcost.analysis.measurements import Repetition
@@ -40,14 +42,13 @@ BOOT_GAP = 0.8
 def draw(
     environment: Environment,
     repetitions: Sequence[Repetition],
-    workload: str,
+    subject: Subject,
     *,
     with_bare_metal: bool,
 ) -> Picture:
     """Throughput over the repetition number, failed repetitions as crosses below the plot."""
-    points = [
-        point for point in repetitions if point.environment == environment.id and point.workload == workload
-    ]
+    metric = subject.metric
+    points = [point for point in subject.points(repetitions) if point.environment == environment.id]
     systems = {
         name: hypervisor
         for name, hypervisor in systems_shown([environment], points).items()
@@ -56,18 +57,18 @@ def draw(
     series = {name: [point for point in points if point.system == name] for name in systems}
     columns = _Columns.of([point for own in series.values() for point in own])
     styles = {name: style.system_style(name, kind) for name, kind in systems.items()}
-    failing = [name for name in systems if any(p.throughput_bps is None for p in series[name])]
+    failing = [name for name in systems if any(p.value is None for p in series[name])]
 
     entries = [style.LegendEntry(styles[name], _legend_text(name, series[name])) for name in systems]
-    levels = link_levels(environment)
+    levels = link_levels(environment, metric)
     beside = [level.text for level in levels] + [_failed_text(n, series[n]) for n in failing]
     plot_width_in = min(max(PLOT_WIDTHS_IN[0], columns.count * POINT_IN), PLOT_WIDTHS_IN[1])
-    right_in = 0.2 + max(text_width(text, SMALL_PT) for text in beside) + EDGE_IN
+    right_in = 0.2 + max((text_width(text, SMALL_PT) for text in beside), default=0.0) + EDGE_IN
     text_in = max([LEFT_IN + plot_width_in + right_in - 2 * EDGE_IN, *(e.width for e in entries)])
     width = text_in + 2 * EDGE_IN
-    header = _header(environment, workload, text_in)
+    header = _header(environment, subject, text_in)
     legend = style.legend_rows(entries, text_in)
-    footer = [Paragraph.fit(limit_note([environment]), text_in, SMALL_PT, MUTED)]
+    footer = [Paragraph.fit(limit_note([environment]), text_in, SMALL_PT, MUTED)] if levels else []
 
     strip_in = STRIP_ROW_IN * len(failing)
     bottom = EDGE_IN + paragraphs_height(footer) + 0.52
@@ -93,11 +94,8 @@ def draw(
         lowest = style.add_axes(figure, LEFT_IN, bottom, plot_width_in, strip_in)
         _draw_failures(figure, lowest, columns, {name: series[name] for name in failing}, styles)
         axes.tick_params(axis="x", labelbottom=False, length=0)
-    unit = rate_axis(
-        axes,
-        [p.throughput_bps for own in series.values() for p in own if p.throughput_bps is not None],
-        [environment.link_bps, environment.tcp_limit_bps],
-    )
+    values = [p.value for own in series.values() for p in own if p.value is not None]
+    unit = value_axis(axes, values, levels, metric)
     _draw_points(axes, unit, columns, series, styles)
     for level in levels:
         draw_level(axes, unit, level)
@@ -108,9 +106,9 @@ def draw(
     stem = "repetitions-with-bare-metal" if with_bare_metal else "repetitions"
     what = "hypervisors and bare metal" if with_bare_metal else "hypervisors"
     return Picture(
-        name=f"{stem}-{workload}",
-        title=f"{environment.title}; {workload}, repetitions of {what}",
-        description=_description(environment, series),
+        name=f"{stem}-{subject.name}",
+        title=f"{environment.title}; {subject.workload}, repetitions of {what}",
+        description=_description(environment, series, metric, levels),
         figure=figure,
     )
 
@@ -211,9 +209,9 @@ def _thinned(count: int, per_in: float) -> list[int]:
     return [n for n in range(1, count + 1) if n % step == 0 or (n == 1 and step > 2)] or [1]
 
 
-def _header(environment: Environment, workload: str, width_in: float) -> list[Paragraph]:
+def _header(environment: Environment, subject: Subject, width_in: float) -> list[Paragraph]:
     says = (
-        f"Workload {workload}: throughput reported by the client; "
+        f"Workload {subject.workload}: {subject.metric.title}, {subject.metric.better} is better; "
         "in brackets: successful / planned repetitions."
     )
     return [
@@ -225,12 +223,12 @@ def _header(environment: Environment, workload: str, width_in: float) -> list[Pa
 def _legend_text(system: str, points: Sequence[Repetition]) -> str:
     if not points:
         return f"{system} (no measurements)"
-    succeeded = sum(point.throughput_bps is not None for point in points)
+    succeeded = sum(point.value is not None for point in points)
     return f"{system} ({succeeded}/{len(points)})"
 
 
 def _failed_text(system: str, points: Sequence[Repetition]) -> str:
-    failed = sum(point.throughput_bps is None for point in points)
+    failed = sum(point.value is None for point in points)
     return f"{system}: {failed} of {len(points)} failed"
 
 
@@ -247,7 +245,7 @@ def _draw_points(
         own = styles[name]
         shift = (index - (len(series) - 1) / 2) * min(0.12, 0.6 / len(series))
         for boot in columns.boots:
-            values = {p.repetition: p.throughput_bps for p in points if p.boot == boot}
+            values = {p.repetition: p.value for p in points if p.boot == boot}
             repetitions = range(1, columns.repetitions + 1)
             # A gap in the line, not a line across it, where a repetition failed.
             y = [_scaled(values.get(repetition), unit) for repetition in repetitions]
@@ -262,8 +260,8 @@ def _draw_points(
             )
 
 
-def _scaled(bps: float | None, unit: Unit) -> float:
-    return math.nan if bps is None else bps / unit.bps
+def _scaled(value: float | None, unit: Unit) -> float:
+    return math.nan if value is None else value / unit.size
 
 
 def _draw_failures(
@@ -281,7 +279,7 @@ def _draw_failures(
     box = axes.get_position()
     width, height = figure.get_size_inches()
     for row, (name, points) in enumerate(series.items()):
-        failed = [point for point in points if point.throughput_bps is None]
+        failed = [point for point in points if point.value is None]
         axes.plot(
             [columns.x(point.boot, point.repetition) for point in failed],
             [row] * len(failed),
@@ -299,7 +297,7 @@ def _draw_failures(
 
 
 def _say_if_empty(axes: Axes, points: Sequence[Repetition]) -> None:
-    if any(point.throughput_bps is not None for point in points):
+    if any(point.value is not None for point in points):
         return
     if points:
         reasons = sorted({point.reason for point in points})
@@ -322,21 +320,27 @@ def _say_if_empty(axes: Axes, points: Sequence[Repetition]) -> None:
     )
 
 
-def _description(environment: Environment, series: Mapping[str, Sequence[Repetition]]) -> str:
-    parts = [spoken(name, points) for name, points in series.items()]
-    parts.append(f"Link {rate_text(environment.link_bps)}, TCP limit {rate_text(environment.tcp_limit_bps)}.")
+def _description(
+    environment: Environment,
+    series: Mapping[str, Sequence[Repetition]],
+    metric: Metric,
+    levels: Sequence[Level],
+) -> str:
+    parts = [spoken(name, points, metric) for name, points in series.items()]
+    if levels:
+        parts.append(f"{sentence_case(', '.join(level.text for level in levels))}.")
     return " ".join([*parts, environment.caveat]).strip()
 
 
-def spoken(name: str, points: Sequence[Repetition]) -> str:
+def spoken(name: str, points: Sequence[Repetition], metric: Metric) -> str:
     """The series in a sentence, for those who cannot see it."""
-    values = [point.throughput_bps for point in points if point.throughput_bps is not None]
+    values = [point.value for point in points if point.value is not None]
     if not points:
         return f"{name}: no measurements."
     count = f"{name}: {len(values)} of {len(points)} repetitions succeeded"
     if not values:
         return f"{count}."
     return (
-        f"{count}, {rate_text(min(values))} to {rate_text(max(values))}, "
-        f"mean {rate_text(sum(values) / len(values))}."
+        f"{count}, {value_text(min(values), metric)} to {value_text(max(values), metric)}, "
+        f"mean {value_text(sum(values) / len(values), metric)}."
     )

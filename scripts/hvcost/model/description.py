@@ -7,31 +7,25 @@ everything else is made again on any computer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hvcost.errors import ConfigError
 from hvcost.model.link import tcp_limit_bps
 
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Iterator
-
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
 PROVIDED = "provided"
-
-
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What somebody said: a ratio of throughputs is from `at_least` to `at_most` (None: no bound).
+    """What somebody said: a ratio of means is from `at_least` to `at_most` (None: no bound).
 
+    It is about one `metric` (None: the primary one) of each of `workloads`.
     Systems are compared `against` another in each of `environments`, or, where `against` is None, each with
     itself `between` two environments.
     """
@@ -44,6 +38,8 @@ class Claim:
     between: tuple[str, ...]
     at_least: float | None
     at_most: float | None
+    workloads: tuple[str, ...]
+    metric: str | None = None
 
     def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
         """What is compared, each as (environment, system)."""
@@ -101,7 +97,7 @@ def load(path: Path) -> Description:
             systems=content["systems"],
             environments=tuple(map(environment_from, content["environments"])),
             equivalence_margin=content["analysis"]["equivalence_margin"],
-            claims=tuple(_claim(claim) for claim in content["claims"]),
+            claims=tuple(_claim(claim, content["workloads"]) for claim in content["claims"]),
             content=content,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -110,9 +106,11 @@ def load(path: Path) -> Description:
         ) from error
 
 
-def _claim(content: Mapping[str, Any]) -> Claim:
-    lists = {key: tuple(content[key]) for key in ("systems", "environments", "between")}
-    return Claim(**{**content, **lists})
+def _claim(content: Mapping[str, Any], workloads: Iterable[str]) -> Claim:
+    """Claim as it was written; before there were metrics, each was about all workloads."""
+    whole = {"workloads": tuple(workloads), **content}
+    lists = {key: tuple(whole[key]) for key in ("systems", "environments", "between", "workloads")}
+    return Claim(**{**whole, **lists})
 
 
 @dataclass(frozen=True)

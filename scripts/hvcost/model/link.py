@@ -21,11 +21,6 @@ def tcp_limit_bps(rate_mbit: float, mtu: float) -> float:
     return rate_mbit * 1e6 * (mtu - HEADER_BYTES) / (mtu + FRAMING_BYTES)
 
 
-def is_at_limit(throughput_bps: float, limit_bps: float) -> bool:
-    """Whether a throughput is so near to what the link carries that it may be the link's own."""
-    return throughput_bps >= AT_LIMIT_SHARE * limit_bps
-
-
 @dataclass(frozen=True)
 class Link:
     """The measured link and its addresses: client, host and guest are the first three of `network`."""

@@ -10,7 +10,6 @@ from hvcost.model.link import AT_LIMIT_SHARE, tcp_limit_bps
 
 LinkSpec = Mapping[str, float]
 Better = Literal["higher", "lower"]
-Compared = Literal["ratio", "difference"]
 
 
 def no_limit(_link: LinkSpec) -> None:
@@ -20,17 +19,16 @@ def no_limit(_link: LinkSpec) -> None:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure that a repetition has: its unit, and how two systems are compared by it.
+    """A figure that a repetition has: its unit, and which way is better.
 
-    `title` is what people call it. `compared`: as `ratio`, or as `difference` where 0 is a possible value.
-    `limit`: the best that a link (`rate_mbit`, `mtu` in bytes) lets it be, in its unit; None for none.
+    `title` is what people call it. `limit`: the best that a link (`rate_mbit`, `mtu` in bytes) lets it be, in
+    its unit; None for none.
     """
 
     name: str
     unit: str
     title: str
     better: Better = "higher"
-    compared: Compared = "ratio"
     limit: Callable[[LinkSpec], float | None] = no_limit
 
     def is_at_limit(self, value: float, limit: float | None) -> bool:
@@ -51,7 +49,7 @@ class Value:
 THROUGHPUT = Metric(
     "throughput",
     "bit/s",
-    "throughput",
+    "TCP throughput",
     limit=lambda link: tcp_limit_bps(link["rate_mbit"], link["mtu"]),
 )
-HOST_CPU = Metric("host_cpu", "s/Gbit", "processor time of the host", better="lower")
+HOST_CPU = Metric("host_cpu", "s/Gbit", "host processor time", better="lower")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from hvcost.analysis.metrics import analysed
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
 from hvcost.model.description import Claim
@@ -62,7 +63,10 @@ def experiment(config: Any, schema_path: Path) -> Experiment:
         systems=systems,
         environments=environments,
         equivalence_margin=float(complete["analysis"]["equivalence_margin"]),
-        claims=tuple(_claim(name, spec, environments) for name, spec in complete["claims"].items()),
+        claims=tuple(
+            _claim(name, spec, environments, complete["workloads"])
+            for name, spec in complete["claims"].items()
+        ),
     )
     raise_all([*_wrong_systems(result), *_wrong_environments(result), *_wrong_claims(result)])
     return result
@@ -188,7 +192,7 @@ def _outside(
             )
 
 
-def _claim(name: str, spec: Spec, environments: Mapping[str, Environment]) -> Claim:
+def _claim(name: str, spec: Spec, environments: Mapping[str, Environment], workloads: Iterable[str]) -> Claim:
     compared = {*spec["systems"], spec["against"]}
     everywhere = [place.name for place in environments.values() if compared.issubset(place.systems)]
     return Claim(
@@ -200,6 +204,8 @@ def _claim(name: str, spec: Spec, environments: Mapping[str, Environment]) -> Cl
         between=tuple(spec["between"] or ()),
         at_least=spec["ratio"].get("at_least"),
         at_most=spec["ratio"].get("at_most"),
+        workloads=tuple(spec["workloads"] or workloads),
+        metric=spec["metric"],
     )
 
 
@@ -211,6 +217,7 @@ def _wrong_claims(experiment: Experiment) -> Iterator[str]:
             continue
         if claim.against and not claim.environments:
             yield f"{key}: in no environment are all its systems measured; allowed: {_measured(experiment)}"
+        yield from _wrong_measures(key, claim, experiment)
         low, high = claim.at_least or 0, claim.at_most or math.inf
         if low > high:
             yield f"{key}.ratio.at_least: {low} is not allowed; allowed: at most {high}, which is at_most"
@@ -220,6 +227,22 @@ def _wrong_claims(experiment: Experiment) -> Iterator[str]:
                 yield (
                     f"{key}: {system!r} in {environment!r} is not measured; allowed: {_measured(experiment)}"
                 )
+
+
+def _wrong_measures(key: str, claim: Claim, experiment: Experiment) -> Iterator[str]:
+    """Workloads that are not run, and a metric that they do not have."""
+    for workload in claim.workloads:
+        if workload not in experiment.workloads:
+            yield (
+                f"{key}.workloads: there is no workload {workload!r}; allowed: {listed(experiment.workloads)}"
+            )
+            continue
+        allowed = analysed(experiment.workloads[workload]["tool"])
+        if claim.metric is not None and claim.metric not in allowed:
+            yield (
+                f"{key}.metric: {claim.metric!r} is not measured by workload {workload}; "
+                f"allowed: null (the primary metric), {listed(allowed)}"
+            )
 
 
 def _measured(experiment: Experiment) -> str:

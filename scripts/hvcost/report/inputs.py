@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from hvcost.analysis import measurements, rows
 from hvcost.analysis.measurements import Repetition
+from hvcost.analysis.metrics import PRIMARY
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.errors import ConfigError, ParseError
 from hvcost.model import description, record
@@ -71,7 +72,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Place:
-    """An environment with everything that was measured in it; nothing, if no session was."""
+    """An environment with everything that was measured in it; nothing, if no session was.
+
+    `repetitions` are those of the workloads' primary metrics.
+    """
 
     environment: Environment
     statistics: Table[CellStatistics]
@@ -126,7 +130,11 @@ def _place(environment: Environment, experiment: Description, results: Path) -> 
     return Place(
         environment=environment,
         statistics=_table(CellStatistics, results, path, id),
-        repetitions=measurements.repetitions(measurements.read_csv(folder / "measurements.csv")),
+        repetitions=tuple(
+            each
+            for each in measurements.repetitions(measurements.read_csv(folder / "measurements.csv"))
+            if each.role == PRIMARY
+        ),
         host=_host(folder / "host.json"),
         sessions=sessions,
         figures=_figures(folder / "figures"),

@@ -13,11 +13,14 @@ import jinja2
 from markupsafe import Markup
 
 from hvcost.analysis.measurements import as_measured
+from hvcost.analysis.metrics import PRIMARY
 from hvcost.model.link import tcp_limit_bps
+from hvcost.model.metric import HOST_CPU
 from hvcost.model.record import Record
 from hvcost.report import words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.words import Cell, Number
+from hvcost.wording import sentence_case
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ NOT_RECORDED = "not recorded"
 STUDY_LINK = {"rate_mbit": 100, "mtu": 1500}
 # Charts in the order in which they are shown, by the beginning of their names, and how to read them.
 CAPTIONS = {
-    "ratios": "Each system’s share of bare metal, with its 95 % interval.",
+    "ratios": "Each system beside bare metal, with the 95 % interval of the ratio.",
     "means": "Mean of each system in each environment, among the repetitions that it is the mean of.",
     "environments": "Each system in one environment against itself in the other.",
     "repetitions": "Every repetition of every hypervisor; a failed one is an ✕ below the axis.",
@@ -42,16 +45,28 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class Group:
-    """What can be compared directly: the cells of one environment and one workload, by their cost."""
+    """What can be compared directly: the cells of one environment and one workload, by their cost.
+
+    `cells` are of the workload's primary metric, `spent` of the processor time of the host.
+    """
 
     place: Place
     workload: str
     cells: tuple[Cell, ...]
+    spent: tuple[Cell, ...] = ()
 
     @property
     def baseline(self) -> Cell | None:
         """The group's bare metal."""
         return words.baseline(self.cells)
+
+    def says(self, cell: Cell) -> words.Sentence:
+        """What a system costs; where the link hides that, what it costs the host's processors."""
+        said = words.answer(cell, self.baseline)
+        if not words.is_held(cell, self.baseline):
+            return said
+        own = next((each for each in self.spent if each.row.system == cell.row.system), None)
+        return (*said, *words.processor_time(own, words.baseline(self.spent)))
 
     @property
     def unmeasured(self) -> list[str]:
@@ -112,9 +127,12 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["unit_of"] = words.unit
+    environment.filters["title_of"] = lambda row: sentence_case(words.title(row))
     environment.tests["number"] = lambda part: isinstance(part, Number)
     groups = [group for place in results.places for group in _groups(place)]
     cells = [cell for group in groups for cell in group.cells]
+    titles = dict.fromkeys(words.title(cell.row) for cell in cells)
     sessions = [session for place in results.places for session in place.sessions]
     return environment.get_template("template.html.j2").render(
         style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
@@ -125,8 +143,11 @@ def render(results: Results) -> str:
         workloads=_workloads(results),
         several_workloads=len(_workloads(results)) > 1,
         configuration=_pretty(results.experiment.content),
-        first_charts=_first_charts(results),
-        same=[pair for pair in results.comparisons.rows if pair.row.same],
+        first_charts=_first_charts(results, groups),
+        titles=words.listed(list(titles)),
+        primary=primary,
+        secondary=secondary,
+        same=[pair for pair in results.comparisons.rows if pair.row.same and pair.row.role == PRIMARY],
         families=_by(
             (pair for pair in results.comparisons.rows if not pair.row.same), lambda pair: pair.row.family
         ),
@@ -148,9 +169,25 @@ def render(results: Results) -> str:
 
 def _groups(place: Place) -> list[Group]:
     return [
-        Group(place, workload, tuple(words.by_cost(cells)))
+        Group(
+            place,
+            workload,
+            tuple(words.by_cost(cell for cell in cells if cell.row.role == PRIMARY)),
+            tuple(cell for cell in cells if cell.row.metric == HOST_CPU.name),
+        )
         for workload, cells in _by(place.statistics.rows, lambda cell: cell.row.workload).items()
     ] or [Group(place, "", ())]
+
+
+def primary(place: Place) -> list[Cell]:
+    """Cells of the metrics that verdicts are about."""
+    return [cell for cell in place.statistics.rows if cell.row.role == PRIMARY]
+
+
+def secondary(place: Place) -> dict[str, list[Cell]]:
+    """Cells of the metrics that are looked at beside them, by metric."""
+    others = [cell for cell in place.statistics.rows if cell.row.role != PRIMARY]
+    return _by(others, lambda cell: cell.row.metric)
 
 
 def _workloads(results: Results) -> list[str]:
@@ -161,10 +198,19 @@ def _workloads(results: Results) -> list[str]:
     )
 
 
-def _first_charts(results: Results) -> list[Figure]:
-    """The charts of the first screen: per workload the ratios, or the means where there are none."""
-    figures = results.figures
-    found = [figures.get(f"ratios-{name}", figures.get(f"means-{name}")) for name in _workloads(results)]
+def _first_charts(results: Results, groups: Sequence[Group]) -> list[Figure]:
+    """The charts of the first screen: per workload the ratios, or the means where there are none.
+
+    Where the link hides what systems cost, the chart of their processor time tells them apart.
+    """
+    hidden = {
+        group.workload for group in groups if any(words.is_held(cell, group.baseline) for cell in group.cells)
+    }
+    found: list[Figure | None] = []
+    for workload in _workloads(results):
+        names = [workload, *([f"{workload}-{HOST_CPU.name.replace('_', '-')}"] if workload in hidden else [])]
+        figures = results.figures
+        found += [figures.get(f"ratios-{name}", figures.get(f"means-{name}")) for name in names]
     return [figure for figure in found if figure]
 
 
@@ -173,11 +219,13 @@ def _charts(
 ) -> list[tuple[str, Figure]]:
     """Charts in their order, each with how to read it; all but those that are shown elsewhere."""
     found = [
-        (caption, figures.get(f"{kind}-{workload}"))
+        (caption, figures[name])
         for workload in workloads
         for kind, caption in CAPTIONS.items()
+        for name in (f"{kind}-{workload}", f"{kind}-{workload}-{HOST_CPU.name.replace('_', '-')}")
+        if name in figures
     ]
-    return [(caption, figure) for caption, figure in found if figure and figure not in but]
+    return [(caption, figure) for caption, figure in found if figure not in but]
 
 
 def progress(place: Place, repetitions: int) -> list[Progress]:
@@ -188,7 +236,7 @@ def progress(place: Place, repetitions: int) -> list[Progress]:
 
 def _progress(place: Place, system: str, runs_of_session: int) -> Progress:
     own = [each for each in place.repetitions if each.system == system]
-    ok = sum(each.throughput_bps is not None for each in own)
+    ok = sum(each.value is not None for each in own)
     sessions = [session for session in place.sessions if session.system == system]
     rows = [cell.id for cell in place.statistics.rows if cell.row.system == system]
     return Progress(
@@ -203,7 +251,7 @@ def _progress(place: Place, system: str, runs_of_session: int) -> Progress:
 
 def failures(place: Place) -> list[Failure]:
     """Every distinct reason why repetitions failed, the most frequent first."""
-    failed = [each for each in place.repetitions if each.throughput_bps is None]
+    failed = [each for each in place.repetitions if each.value is None]
     by_reason = _by(failed, lambda each: each.reason)
     found = [
         Failure(

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from hvcost.analysis.diagnostics import LAG1_FOUND
 from hvcost.analysis.differences import SIGNIFICANCE
+from hvcost.analysis.metrics import known
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
@@ -28,6 +29,7 @@ from hvcost.wording import counted
 T = TypeVar("T")
 
 DIGITS = 3
+RATE = "bit/s"
 CONFIGURATION = "configuration"
 PLANNED = "planned"
 NAMES = {
@@ -124,6 +126,21 @@ def mbit(bps: float) -> str:
     return rounded(bps / 1e6)
 
 
+def amount(row: CellStatistics, value: float) -> str:
+    """A value of a row in the unit that people use, without it."""
+    return mbit(value) if row.unit == RATE else rounded(value)
+
+
+def unit(row: CellStatistics) -> str:
+    """The unit that people use for a row's values."""
+    return "Mbit/s" if row.unit == RATE else row.unit
+
+
+def title(row: CellStatistics) -> str:
+    """What people call a row's metric."""
+    return known()[row.metric].title
+
+
 def percent(ratio: float) -> str:
     """A ratio in percent."""
     return f"{rounded(100 * ratio)} %"
@@ -181,15 +198,18 @@ class Share:
 
 def baseline(cells: Iterable[Cell]) -> Cell | None:
     """Bare metal among the cells of an environment and a workload, if it has a figure."""
-    found = (cell for cell in cells if cell.row.hypervisor == BASELINE and cell.row.mean_bps)
+    found = (cell for cell in cells if cell.row.hypervisor == BASELINE and cell.row.mean)
     return next(found, None)
 
 
 def by_cost(cells: Iterable[Cell]) -> list[Cell]:
     """Cells of an environment and a workload: bare metal, the cheapest, the dearest, those without figure."""
 
-    def rank(cell: Cell) -> tuple[bool, float]:
-        return cell.row.hypervisor != BASELINE, -(cell.row.mean_bps or 0.0)
+    def rank(cell: Cell) -> tuple[bool, bool, float]:
+        row = cell.row
+        value = row.mean or 0.0
+        is_lower_better = known()[row.metric].better == "lower"
+        return row.hypervisor != BASELINE, row.mean is None, value if is_lower_better else -value
 
     return sorted(cells, key=rank)
 
@@ -207,35 +227,79 @@ def answer(cell: Cell, bare_metal: Cell | None) -> Sentence:
 def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
     row = cell.row
     who = start(row.system)
-    if row.mean_bps is None:
+    if row.mean is None:
         return sentence("{who}: there is no figure.", who=who)
-    mean = Number(mbit(row.mean_bps), cell.id)
+    mean = Number(amount(row, row.mean), cell.id)
     if cell == bare_metal:
-        return sentence("Bare metal, with no hypervisor at all, reaches {mean} Mbit/s.", mean=mean)
+        text = "Bare metal, with no hypervisor at all, reaches {mean} {unit}."
+        return sentence(text, mean=mean, unit=unit(row))
     note = f" (no interval: {row.note})" if row.note else ""
-    if bare_metal is None or bare_metal.row.mean_bps is None or row.ratio is None:
-        text = "{who} reaches a median of {median} Mbit/s{note}."
-        note = "" if row.median_low_bps else note
-        return sentence(text, who=who, median=median(cell), note=note)
+    if bare_metal is None or bare_metal.row.mean is None or row.ratio is None:
+        text = "{who} reaches a median of {median} {unit}{note}."
+        note = "" if row.median_low else note
+        return sentence(text, who=who, median=median(cell), unit=unit(row), note=note)
     if row.runs_at_limit and bare_metal.row.runs_at_limit:
         return sentence(
-            "{who}: this link cannot show its cost. Its median is {median} Mbit/s, that of bare metal "
+            "{who}: this link cannot show its cost. Its median is {median} {unit}, that of bare metal "
             "{reference}, and the link carries no more than {limit}{held}.",
             who=who,
             median=_median_alone(cell),
+            unit=unit(row),
             reference=_median_alone(bare_metal),
-            limit=Number(mbit(row.limit_bps), cell.id),
+            limit=Number(amount(row, row.limit or 0.0), cell.id),
             held=_held_runs(cell, bare_metal),
         )
+    reference = Number(amount(bare_metal.row, bare_metal.row.mean), bare_metal.id)
+    if known()[row.metric].better == "lower":
+        return _times(cell, bare_metal)
     share = Share(row.ratio, row.ratio_low, row.ratio_high)
-    reference = Number(mbit(bare_metal.row.mean_bps), bare_metal.id)
     return sentence(
-        "{verdict}: it delivers {share} of bare metal’s TCP throughput, {mean} of {reference} Mbit/s{note}.",
+        "{verdict}: it delivers {share} of bare metal’s {title}, {mean} of {reference} {unit}{note}.",
         verdict=_verdict(cell, share, is_bound=bare_metal.row.runs_at_limit > 0),
         share=Number(str(share), cell.id),
+        title=title(row),
         mean=mean,
         reference=reference,
+        unit=unit(row),
         note=note,
+    )
+
+
+def is_held(cell: Cell, bare_metal: Cell | None) -> bool:
+    """Whether the link may have held back a cell and bare metal both, so that it cannot show the cost."""
+    return (
+        bare_metal is not None
+        and cell is not bare_metal
+        and bool(cell.row.runs_at_limit and bare_metal.row.runs_at_limit)
+    )
+
+
+def processor_time(cell: Cell | None, bare_metal: Cell | None) -> Sentence:
+    """What a system costs in processor time of the host; nothing if that is not known of both."""
+    known_of_both = (
+        cell and bare_metal and cell.row.ratio is not None and cell.row.mean and bare_metal.row.mean
+    )
+    return (" ", *_times(cell, bare_metal)) if cell and bare_metal and known_of_both else ()
+
+
+def _times(cell: Cell, bare_metal: Cell) -> Sentence:
+    """A metric of which less is better, beside that of bare metal."""
+    row = cell.row
+    low, high = row.ratio_low, row.ratio_high
+    if low is None or high is None:
+        verdict = "about {ratio} times"
+    elif low <= 1 <= high:
+        verdict = "{ratio} times, which could not be told from chance,"
+    else:
+        verdict = "{ratio} times"
+    return sentence(
+        "{who} takes " + verdict + " bare metal’s {title}, {mean} against {reference} {unit}.",
+        who=start(row.system),
+        ratio=Number(bracketed(row.ratio or 0.0, low, high), cell.id),
+        title=title(row),
+        mean=Number(amount(row, row.mean or 0.0), cell.id),
+        reference=Number(amount(row, bare_metal.row.mean or 0.0), bare_metal.id),
+        unit=unit(row),
     )
 
 
@@ -272,16 +336,16 @@ def _runs_at_limit(cell: Cell) -> Number:
 def median(cell: Cell) -> Number:
     """A cell's median with its exact interval."""
     row = cell.row
-    if row.median_bps is None:
+    if row.median is None:
         return Number("none", cell.id)
-    if row.median_low_bps is None or row.median_high_bps is None:
-        return Number(mbit(row.median_bps), cell.id)
-    low, high = row.median_low_bps / 1e6, row.median_high_bps / 1e6
-    return Number(bracketed(row.median_bps / 1e6, low, high), cell.id)
+    if row.median_low is None or row.median_high is None:
+        return Number(amount(row, row.median), cell.id)
+    size = 1e6 if row.unit == RATE else 1.0
+    return Number(bracketed(row.median / size, row.median_low / size, row.median_high / size), cell.id)
 
 
 def _median_alone(cell: Cell) -> Number:
-    return Number(mbit(cell.row.median_bps or 0.0), cell.id)
+    return Number(amount(cell.row, cell.row.median or 0.0), cell.id)
 
 
 def confidence(cells: Iterable[Cell]) -> str:
@@ -494,7 +558,7 @@ OUTLIERS = "outliers"
 
 MEANINGS = {
     DRIFT: (
-        f"The throughput rose or fell in the course of the measurement (Kendall’s τ, p < {SIGNIFICANCE}): "
+        f"The values rose or fell in the course of the measurement (Kendall’s τ, p < {SIGNIFICANCE}): "
         "the mean depends on when one looked."
     ),
     DEPENDENT: (

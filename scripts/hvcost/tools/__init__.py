@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
 from hvcost.errors import ConfigError
+from hvcost.model.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ class Tool(Protocol):
         """Name in the configuration, and of the program."""
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What it measures; the first is the primary one."""
+
+    @property
+    def details(self) -> tuple[Metric, ...]:
+        """What is recorded beside it, and not analysed."""
+
+    @property
     def server_port(self) -> int:
         """TCP port at which the server listens: it is ready when this port is open."""
 
@@ -59,7 +68,8 @@ class Tool(Protocol):
 
 def tool_names() -> list[str]:
     """Names of all tools there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in modules if hasattr(importlib.import_module(f"{__name__}.{name}"), "TOOL"))
 
 
 def load_tool(name: str) -> Tool:

@@ -29,6 +29,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from hvcost.errors import ConfigError, ParseError
+from hvcost.model.metric import THROUGHPUT, Metric
 from hvcost.tools import Measurement
 
 PORT = 5001
@@ -93,6 +94,14 @@ class Iperf:
 
     name = "iperf"
     server_port = PORT
+    metrics = (THROUGHPUT,)
+    details = (
+        Metric("transferred", "byte", "bytes that arrived"),
+        Metric("duration", "s", "duration"),
+        Metric("streams", "1", "streams"),
+        Metric("client_throughput", "bit/s", "throughput as the client has it"),
+        Metric("server_throughput", "bit/s", "throughput as the server has it"),
+    )
 
     def client_argv(self, workload: Mapping[str, Any], address: str) -> tuple[str, ...]:
         options = _options(workload)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from hvcost.errors import ParseError
 from hvcost.machines.witness import check_carried, check_clocks, check_wires
+from hvcost.model.metric import Value
 from hvcost.model.record import End, Record
-from hvcost.tools import Measurement, Tool
+from hvcost.tools import Measurement, Tool, load_tool
 
 # A client may end its clock a little before the time it was given.
 DURATION_TOLERANCE = 0.01
@@ -46,6 +47,20 @@ class Verdict:
     @property
     def throughput(self) -> Measurement:
         return min(self.client, self.server, key=lambda end: end.throughput_bps)
+
+
+def values(record: Record) -> dict[str, Value]:
+    """Figures of a repetition by their metrics' names; ParseError with the reason if it is a failed one."""
+    both = judge(load_tool(record.spec["workload"]["tool"]), record)
+    rate = both.throughput
+    return {
+        "throughput": Value(rate.throughput_bps, rate.throughput_resolution_bps),
+        "transferred": Value(both.server.transferred_bytes, both.server.transferred_resolution_bytes),
+        "duration": Value(rate.duration_s),
+        "streams": Value(both.client.streams),
+        "client_throughput": Value(both.client.throughput_bps, both.client.throughput_resolution_bps),
+        "server_throughput": Value(both.server.throughput_bps, both.server.throughput_resolution_bps),
+    }
 
 
 def judge(tool: Tool, record: Record) -> Verdict:
