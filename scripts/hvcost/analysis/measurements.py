@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from hvcost.errors import ParseError
+from hvcost.model.metric import Value
 from hvcost.model.record import Record
-from hvcost.tools import load_tool
-from hvcost.tools.verdict import Verdict, judge
+from hvcost.tools.verdict import values
 
 DTYPES = {
     "environment": "str",
@@ -44,26 +44,26 @@ KEY = ("environment", "system", "boot", "workload", "repetition", "metric")
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a repetition: its unit, and where in what both ends measured it is from.
+    """One figure of a repetition: its unit, and where in the tool's values it is from.
 
-    `throughput` is the run's figure, of either end (see `Verdict`); the study took `client_throughput`.
+    `throughput` is the run's figure, of either end (see `iperf`); the study took `client_throughput`.
     """
 
     name: str
     unit: str
-    read: Callable[[Verdict], float]
+    read: Callable[[Mapping[str, Value]], float]
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("throughput", "bit/s", lambda both: both.throughput.throughput_bps),
-        Metric("throughput_resolution", "bit/s", lambda both: both.throughput.throughput_resolution_bps),
-        Metric("transferred", "byte", lambda both: both.server.transferred_bytes),
-        Metric("duration", "s", lambda both: both.throughput.duration_s),
-        Metric("streams", "1", lambda both: both.client.streams),
-        Metric("client_throughput", "bit/s", lambda both: both.client.throughput_bps),
-        Metric("server_throughput", "bit/s", lambda both: both.server.throughput_bps),
+        Metric("throughput", "bit/s", lambda found: found["throughput"].value),
+        Metric("throughput_resolution", "bit/s", lambda found: found["throughput"].resolution or math.nan),
+        Metric("transferred", "byte", lambda found: found["transferred"].value),
+        Metric("duration", "s", lambda found: found["duration"].value),
+        Metric("streams", "1", lambda found: found["streams"].value),
+        Metric("client_throughput", "bit/s", lambda found: found["client_throughput"].value),
+        Metric("server_throughput", "bit/s", lambda found: found["server_throughput"].value),
     )
 }
 _METRIC_ORDER = {name: position for position, name in enumerate(METRICS)}
@@ -189,14 +189,14 @@ def _rows(record: Record) -> list[dict[str, Any]]:
         "guest_boot": _boot(record, "guest"),
     }
     outcome = _outcome(record)
-    both = None if isinstance(outcome, str) else outcome
+    found = None if isinstance(outcome, str) else outcome
     return [
         shared
         | {
-            "status": "ok" if both else "failed",
-            "reason": "" if both else outcome,
+            "status": "ok" if found else "failed",
+            "reason": "" if found else outcome,
             "metric": metric.name,
-            "value": float(metric.read(both)) if both else math.nan,
+            "value": float(metric.read(found)) if found else math.nan,
             "unit": metric.unit,
         }
         for metric in METRICS.values()
@@ -208,13 +208,10 @@ def _boot(record: Record, machine: str) -> str:
     return _one_line(str((record.facts.get(machine) or {}).get("boot_id", "")))
 
 
-def _outcome(record: Record) -> Verdict | str:
-    """What client and server measured, or the reason why the repetition is a failed one."""
-    if record.status == "failed":
-        return _one_line(record.reason or "failed")
-    workload = _spec(record, "workload")
+def _outcome(record: Record) -> Mapping[str, Value] | str:
+    """What was measured, or the reason why the repetition is a failed one."""
     try:
-        return judge(load_tool(workload["tool"]), record)
+        return values(record)
     except ParseError as error:
         return _one_line(str(error))
 
