@@ -23,7 +23,9 @@ def versions(connection: Connection, commands: Mapping[str, str]) -> Facts:
 
     What prints nothing is left out.
     """
-    lines = [f'echo {name}="$({{ {command}; }} | head -n 1)"' for name, command in commands.items()]
+    lines = [
+        f"printf '%s=%s\\n' {name} \"$({{ {command}; }} | head -n 1)\"" for name, command in commands.items()
+    ]
     return parse(connection.run(["sh", "-c", "\n".join(lines)], timeout_s=120).stdout)
 
 
