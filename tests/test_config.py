@@ -175,6 +175,7 @@ def test_preparation_spec_names_hypervisors_and_no_description() -> None:
     spec = experiment(content).preparation_spec("env1")
     assert spec == experiment(MINIMAL).preparation_spec("env1")
     assert spec["hypervisors"] == ["bare-metal", "kvm"]
+    assert spec["tools"] == ["iperf"]
     assert "description" not in spec["host"]
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from hvcost.environments import network
+from hvcost.errors import MachineError
 from hvcost.machines.background import Background
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
-from hvcost.model.process import Listening, Process
+from hvcost.model.process import Bound, Listening, Process
 from hvcost.tools.iperf import TOOL, IperfOptions, parse
 
 LINK = Link(100, 1500, IPv4Network("198.18.77.0/24"), "cubic")
@@ -59,6 +60,31 @@ def test_a_server_whose_port_is_taken_does_not_start(
     Background(far, process, str(tmp_path / "first")).start()
     with pytest.raises(Exception, match="another program listens at port 5001"):
         Background(far, process, str(tmp_path / "second")).start()
+
+
+def test_a_server_of_udp_is_ready_when_it_has_bound_its_port(
+    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
+) -> None:
+    far = ends[1]
+    process = Process("reflector", "server", ("iperf", "-s", "-u"), 20, Bound(5001))
+    running = Background(far, process, str(tmp_path / "first"))
+    running.start()
+    assert "UNCONN" in far.run(["ss", "-Hlun", "sport = :5001"]).stdout
+    with pytest.raises(MachineError, match="another program listens at port 5001"):
+        Background(far, process, str(tmp_path / "second")).start()
+    running.stop()
+    assert far.run(["ss", "-Hlun", "sport = :5001"]).stdout == ""
+
+
+def test_a_process_that_nobody_waits_for_is_watched_and_stopped(
+    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
+) -> None:
+    process = Process("probe", "server", ("sh", "-c", "echo begins; sleep 600; echo ends"), 20)
+    running = Background(ends[1], process, str(tmp_path / "probe"))
+    running.start()
+    running.await_report(lambda said: "begins" in said)
+    end, _ = running.stop()
+    assert (end.stdout, end.exit_code) == ("begins\n", None)
 
 
 def test_a_server_that_cannot_start_says_why(
