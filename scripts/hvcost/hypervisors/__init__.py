@@ -89,6 +89,8 @@ class Hypervisor(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     # Those of them that an emulated host takes from Debian's suite sid, since its release has none that fit.
     sid_packages: ClassVar[tuple[str, ...]] = ()
+    # How the program that runs a guest is called, so that bare metal can tell whether there are any.
+    guest_program: ClassVar[str] = ""
     # By the fact's name, a shell command that prints its version on a host; nothing if it is not installed.
     versions: ClassVar[Mapping[str, str]] = {}
     # For the plan: expected time until the guest is ready in an emulated machine, beyond that machine's own.
@@ -196,6 +198,12 @@ def load_driver(name: str) -> type[Hypervisor]:
         raise ConfigError(f"hypervisor {name!r} is not allowed; allowed: {', '.join(names())}")
     driver: type[Hypervisor] = importlib.import_module(f"{__name__}.{module}").Driver
     return driver
+
+
+def guest_programs() -> list[str]:
+    """Programs that run guests, of all hypervisors."""
+    programs = {load_driver(name).guest_program for name in names()}
+    return sorted(filter(None, programs))
 
 
 def versions() -> dict[str, str]:

@@ -46,6 +46,7 @@ class Driver(Hypervisor):
 
     Options = Options
     packages = ("qemu-system-x86", "qemu-utils")
+    guest_program = "qemu-system"
     versions: ClassVar[Mapping[str, str]] = {
         "qemu_version": f"! command -v {PROGRAM} >/dev/null || {PROGRAM} --version | sed -n 's/.*version //p'"
     }

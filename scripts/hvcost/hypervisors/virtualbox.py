@@ -74,6 +74,7 @@ class Driver(Hypervisor):
     Options = Options
     ready_nested_s = 130.0
     packages = ("virtualbox", "virtualbox-dkms", "qemu-utils")
+    guest_program = "VBoxHeadless"
     versions: ClassVar[Mapping[str, str]] = {
         "virtualbox_version": "! command -v VBoxManage >/dev/null || "
         f"{shlex.join(MANAGE)} --version | tail -n 1"
