@@ -15,8 +15,15 @@ rule parse_repetitions:
         "../envs/pipeline.yaml"
     resources:
         **{experiments.THIS_COMPUTER: 1},
+    # The plan, and not the files themselves: a command line has room for some 2,900 of them.
+    params:
+        boots=EXPERIMENT.boots,
+        repetitions=EXPERIMENT.repetitions,
+        workloads=list(EXPERIMENT.workloads),
     shell:
-        "python scripts/parse_repetitions.py --output {output} {input.raw} --log {log}"
+        "python scripts/parse_repetitions.py --raw results/{wildcards.env}/raw/{wildcards.system}"
+        " --boots {params.boots} --repetitions {params.repetitions} --workloads {params.workloads}"
+        " --output {output} --log {log}"
 
 
 rule collect_measurements:

@@ -9,6 +9,7 @@ from snakemake.logging import logger
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from hvcost.errors import HvcostError
+from hvcost.model import record
 from hvcost.planning import config as configuration
 from hvcost.planning import experiment as experiments
 from hvcost.planning import outcome, plan
@@ -57,11 +58,14 @@ SESSIONS = plan.sessions(EXPERIMENT)
 SESSION_PRIORITIES = {
     session: len(SESSIONS) - index for index, session in enumerate(SESSIONS)
 }
-REPETITIONS = expand(
-    "{workload}-{repetition}.json",
-    workload=EXPERIMENT.workloads,
-    repetition=range(1, EXPERIMENT.repetitions + 1),
-)
+SESSION_FILES = [
+    record.SESSION_FILE,
+    *(
+        record.file_of(workload, repetition)
+        for workload in EXPERIMENT.workloads
+        for repetition in range(1, EXPERIMENT.repetitions + 1)
+    ),
+]
 COMPUTERS = {experiments.THIS_COMPUTER}.union(
     *(environment.computers for environment in EXPERIMENT.environments.values())
 )
@@ -115,7 +119,7 @@ def session_host(wildcards):
     folder = Path(
         f"results/{wildcards.env}/raw/{wildcards.system}/boot{wildcards.boot}"
     )
-    if not all((folder / file).is_file() for file in REPETITIONS):
+    if not all((folder / file).is_file() for file in SESSION_FILES):
         return host
     if not Path(host).is_file():
         # Snakemake then takes the raw files as they are; see the warning below.
@@ -166,23 +170,23 @@ def figure_spec(wildcards):
 
 
 def raw_files(wildcards):
-    """All repetitions of a system in an environment."""
+    """Raw files of a system in an environment."""
     checked(EXPERIMENT.system, wildcards.env, wildcards.system)
     return expand(
         "results/{env}/raw/{system}/boot{boot}/{file}",
         env=wildcards.env,
         system=wildcards.system,
         boot=range(1, EXPERIMENT.boots + 1),
-        file=REPETITIONS,
+        file=SESSION_FILES,
     )
 
 
 def all_raw_files(wildcards):
-    """All repetitions of the experiment."""
+    """Raw files of the experiment."""
     return [
         f"results/{session.environment}/raw/{session.system}/boot{session.boot}/{file}"
         for session in SESSIONS
-        for file in REPETITIONS
+        for file in SESSION_FILES
     ]
 
 

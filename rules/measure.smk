@@ -9,7 +9,8 @@ rule measure_session:
         # `update`: what was measured before is lost only when it has been measured again.
         update(
             expand(
-                "results/{{env}}/raw/{{system}}/boot{{boot}}/{file}", file=REPETITIONS
+                "results/{{env}}/raw/{{system}}/boot{{boot}}/{file}",
+                file=SESSION_FILES,
             )
         ),
     log:

@@ -19,9 +19,10 @@ rule build_guest_image:
         **dict.fromkeys(COMPUTERS, 1),
     params:
         guest=experiments.as_json(EXPERIMENT.guest),
+        tools=experiments.as_json(EXPERIMENT.guest_packages()),
     shell:
         "python scripts/build_guest_image.py --guest {params.guest:q}"
-        " --packages {input.packages} --output results/guest --log {log}"
+        " --packages {input.packages} --tools {params.tools:q} --output results/guest --log {log}"
 
 
 rule build_host_image:
@@ -38,10 +39,10 @@ rule build_host_image:
     resources:
         **dict.fromkeys(COMPUTERS, 1),
     params:
-        hypervisors=experiments.as_json(experiments.packages_of_hypervisors()),
+        needed=experiments.as_json(experiments.packages_of_host_image()),
     shell:
         "python scripts/build_host_image.py --packages {input.packages}"
-        " --hypervisors {params.hypervisors:q}"
+        " --needed {params.needed:q}"
         " --output results/host-image --log {log}"
 
 

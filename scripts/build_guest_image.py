@@ -16,12 +16,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--guest", type=json.loads, required=True, help="`guest` of the configuration, JSON")
     parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
+    parser.add_argument("--tools", type=json.loads, required=True, help="packages of the tools, JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder of the image")
     parser.add_argument("--log", type=Path, required=True)
     arguments = parser.parse_args()
 
     def work() -> None:
-        build(GuestShape(**arguments.guest), read_package_list(arguments.packages), arguments.output)
+        packages = (*read_package_list(arguments.packages), *arguments.tools)
+        build(GuestShape(**arguments.guest), packages, arguments.output)
 
     return program.run(work, arguments.log)
 

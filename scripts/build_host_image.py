@@ -15,15 +15,17 @@ from hvcost.images.host import build
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
-    parser.add_argument("--hypervisors", type=json.loads, required=True, help="their packages, JSON")
+    parser.add_argument(
+        "--needed", type=json.loads, required=True, help="packages of hypervisors and tools, JSON"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the image")
     parser.add_argument("--log", type=Path, required=True)
     arguments = parser.parse_args()
 
     def work() -> None:
-        hypervisors = arguments.hypervisors
-        packages = (*read_package_list(arguments.packages), *hypervisors["packages"])
-        build(packages, hypervisors["sid_packages"], arguments.output)
+        needed = arguments.needed
+        packages = (*read_package_list(arguments.packages), *needed["packages"])
+        build(packages, needed["sid_packages"], arguments.output)
 
     return program.run(work, arguments.log)
 

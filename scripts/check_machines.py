@@ -21,6 +21,7 @@ from hvcost.environments.place import link_from
 from hvcost.errors import MachineError
 from hvcost.images.debian import read_package_list
 from hvcost.machines.base import Connection, Journal
+from hvcost.tools import packages_of
 
 
 def main() -> int:
@@ -53,16 +54,21 @@ def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Findin
         yield Finding(f"{name} host", "works", "this computer plays it: nothing to check")
         return
     servers = _provided(spec) if connection == "provided" else {}
+    tools = spec["tools"]
 
     def on_host(host: Connection) -> Iterator[Finding]:
-        return examine_host(host, spec["host"]["interface"], rate_mbit, spec["hypervisors"], packages)
+        needed = [*packages, *packages_of(tools)]
+        return examine_host(host, spec["host"]["interface"], rate_mbit, spec["hypervisors"], needed)
 
     def on_client(client: Connection) -> Iterator[Finding]:
-        yield from examine_client(client, interface, rate_mbit)
+        yield from examine_client(client, interface, rate_mbit, tools)
         if connection == "provided":
             check_congestion_control(client, link_from(spec["link"]))
         for server in servers.values():
             yield from examine_way(client, interface, server["address"])
+
+    def on_server(server: Connection) -> Iterator[Finding]:
+        return examine_end(server, tools)
 
     if connection == "ssh":
         yield from _examined(f"{name} host", spec["host"], on_host)
@@ -73,7 +79,7 @@ def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Findin
         else:
             address = server.get("ssh") or server["address"]
             reached = {"connection": "ssh", "address": address}
-            yield from _examined(machine, reached, examine_end, as_root=False)
+            yield from _examined(machine, reached, on_server, as_root=False)
 
 
 def _provided(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from hvcost.errors import ParseError
 from hvcost.model import record
-from hvcost.tools import load_tool
+from hvcost.tools import output_of
+from hvcost.tools.iperf import parse
 
 FIELDS = (
     "file",
@@ -57,7 +58,7 @@ def _read(name: str) -> str:
 
 def _line(name: str, text: str) -> dict[str, str | int | float | None]:
     try:
-        measurement = load_tool("iperf").parse(_output(name, text))
+        measurement = parse(_output(name, text))
     except ParseError as error:
         return dict.fromkeys(FIELDS) | {"file": name, "status": "failed", "reason": str(error)}
     return dict.fromkeys(FIELDS) | {
@@ -76,17 +77,15 @@ def _output(name: str, text: str) -> str:
     """The output itself, or that of a raw record's client with what it said on standard error."""
     if not text.lstrip().startswith("{"):
         return text
-    try:
-        run = record.from_json(text, name)
-    except (RecursionError, ValueError) as error:
-        raise ParseError(f"{name}: not a raw record: {error}") from error
+    if name == "-":
+        raise ParseError("a raw record is read from its file, since its session's is beside it")
+    run = record.read(Path(name))
     if run.status == "failed":
         raise ParseError(f"the record says: {run.reason}")
-    if run.client is None:
-        raise ParseError("the record has no output of a client")
-    if not isinstance(run.client.stdout, str) or not isinstance(run.client.stderr, str):
+    client = output_of(run.outputs, "client")
+    if not isinstance(client.stdout, str) or not isinstance(client.stderr, str):
         raise ParseError("the record's output of the client is not text")
-    return run.client.stdout + run.client.stderr
+    return client.stdout + client.stderr
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Parse the raw files of one system in one environment into a tidy table.
 
-    python scripts/parse_repetitions.py --output results/env1/measurements/kvm.csv \\
-        results/env1/raw/kvm/boot1/*.json
+    python scripts/parse_repetitions.py --raw results/env1/raw/kvm \\
+        --boots 1 --repetitions 10 --workloads tcp --output results/env1/measurements/kvm.csv
 
-Output: a CSV file with one row per repetition and metric. A repetition that failed, or whose output
-holds no figure, has rows with status `failed`, a reason and no value.
+Files that are not planned, left by an older configuration, are not read. Output: a CSV file with one row
+per repetition and metric. A repetition that failed, or whose output holds no figure, has rows with status
+`failed`, a reason and no value.
 """
 
 from __future__ import annotations
@@ -28,12 +29,21 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
-    parser.add_argument("raw", type=Path, nargs="+", metavar="RAW", help="raw record (JSON)")
+    parser.add_argument("--raw", type=Path, required=True, metavar="FOLDER", help="raw files of the system")
+    parser.add_argument("--boots", type=int, required=True, help="planned sessions")
+    parser.add_argument("--repetitions", type=int, required=True, help="planned repetitions in a session")
+    parser.add_argument("--workloads", nargs="+", required=True, metavar="NAME", help="planned workloads")
     parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
     arguments = parser.parse_args()
 
     def work() -> None:
-        parse(arguments.raw, arguments.output)
+        raw = [
+            arguments.raw / f"boot{boot}" / record.file_of(workload, repetition)
+            for boot in range(1, arguments.boots + 1)
+            for workload in arguments.workloads
+            for repetition in range(1, arguments.repetitions + 1)
+        ]
+        parse(raw, arguments.output)
 
     return program.run(work, arguments.log)
 

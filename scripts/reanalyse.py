@@ -27,7 +27,7 @@ import plot_comparison
 import plot_environment
 from hvcost import program
 from hvcost.errors import ConfigError
-from hvcost.model import description
+from hvcost.model import description, record
 from hvcost.model.description import Environment
 from hvcost.wording import counted
 
@@ -85,7 +85,8 @@ def _raw_files(
 
 
 def _name_others(results: Path, planned: set[Path]) -> None:
-    others = sorted(set(results.glob("*/raw/*/boot*/*.json")) - planned)
+    folders = results.glob("*/raw/*/boot*")
+    others = sorted({file for folder in folders for file in record.files_in(folder)} - planned)
     if others:
         log.warning(
             "left out %s that experiment.json does not plan, such as %s",

@@ -147,7 +147,14 @@ def witness(
 
 
 def raw_record(throughput_bps: float = 44.0e6, **changes: Any) -> Record:
-    """A successful repetition; `changes` replace its fields, `hypervisor` that of its spec."""
+    """A successful repetition; `changes` replace its fields, `hypervisor` that of its spec.
+
+    `client` and `server` replace the output of an end, None leaves it out.
+    """
+    ends = {
+        "client": changes.pop("client", end("client", client_output(throughput_bps))),
+        "server": changes.pop("server", end("server", server_output(throughput_bps))),
+    }
     hypervisor = changes.pop("hypervisor", None) or changes.get("system", "kvm")
     made = Record(
         environment="env1",
@@ -167,8 +174,7 @@ def raw_record(throughput_bps: float = 44.0e6, **changes: Any) -> Record:
             "guest": {"cpus": 1, "memory_mib": 128, "disk_gib": 10},
             "host": {"connection": "emulated"},
         },
-        client=end("client", client_output(throughput_bps)),
-        server=end("server", server_output(throughput_bps)),
+        outputs={role: each for role, each in ends.items() if each},
         cpu_time_s={"user": 1.5, "system": 6.25, "interrupts": 0.5, "guests": 0.0},
         proof={"hypervisor": hypervisor, "evidence": {}},
         facts={"controller": {"hostname": "controller"}, "guest": None},
@@ -303,19 +309,17 @@ def primary(frame: pd.DataFrame) -> tuple[Repetition, ...]:
 
 
 def write_raw(records: list[Record], folder: Path) -> list[Path]:
-    """Write records to files as a session does."""
+    """Write records to files as a session does: what its repetitions share is that of the first."""
     paths = []
+    firsts: dict[Path, Record] = {}
     for each in records:
-        path = (
-            folder
-            / each.environment
-            / "raw"
-            / each.system
-            / f"boot{each.boot}"
-            / f"{each.workload}-{each.repetition}.json"
-        )
-        record.write(each, path)
-        paths.append(path)
+        session = folder / each.environment / "raw" / each.system / f"boot{each.boot}"
+        first = firsts.setdefault(session, each)
+        spec = {**first.spec, "workload": each.spec["workload"]}
+        own = replace(each, proof=first.proof, facts=first.facts, start=first.start, spec=spec)
+        record.write_session(record.session_of(first), session)
+        paths.append(session / record.file_of(each.workload, each.repetition))
+        record.write(own, paths[-1])
     return paths
 
 

@@ -64,8 +64,9 @@ def steps(folder: Path) -> list[Step]:
         place = folder / name
         parts = [place / f"measurements/{system}.csv" for system in MEANS_BPS]
         for part in parts:
-            raw = sorted((place / "raw" / part.stem).glob("boot*/*.json"))
-            taken.append(run("parse_repetitions", "--output", part, *raw))
+            raw = ("--raw", place / "raw" / part.stem, "--workloads", *experiment["workloads"])
+            plan = ("--boots", experiment["boots"], "--repetitions", experiment["repetitions"])
+            taken.append(run("parse_repetitions", *raw, *plan, "--output", part))
         measurements = place / "measurements.csv"
         taken.append(run("collect_measurements", "--output", measurements, *parts))
         environment = ("--environment", spec, "--measurements", measurements)

@@ -175,6 +175,7 @@ def test_preparation_spec_names_hypervisors_and_no_description() -> None:
     spec = experiment(content).preparation_spec("env1")
     assert spec == experiment(MINIMAL).preparation_spec("env1")
     assert spec["hypervisors"] == ["bare-metal", "kvm"]
+    assert spec["tools"] == ["iperf"]
     assert "description" not in spec["host"]
 
 
@@ -185,17 +186,17 @@ MISTAKES = [
     ("repetitions", True, "repetitions: True is not allowed; allowed: an integer"),
     ("repetitons", 3, "repetitons: unknown key; allowed in the configuration: seed, boots, "),
     ("workloads", {}, "workloads: {} is not allowed; allowed: a mapping with at least one entry"),
-    ("workloads/tcp", {}, "workloads.tcp.tool: this key is missing; allowed: iperf"),
+    ("workloads/tcp", {}, "workloads.tcp.tool: this key is missing; allowed: a text"),
     ("workloads/tcp", {"tool": "ipref"}, "workloads.tcp.tool: 'ipref' is not allowed; allowed: i"),
     (
         "workloads/tcp",
         {"tool": "iperf", "duratoin_s": 3},
-        "workloads.tcp.duratoin_s: unknown key; allowed in workloads.tcp: tool, duration_s",
+        "workloads.tcp.duratoin_s: unknown option; allowed: duration_s, streams, window",
     ),
     (
         "workloads/tcp",
         {"tool": "iperf", "window": "64 K"},
-        "workloads.tcp.window: '64 K' is not allowed; allowed: a text or null: a number of bytes",
+        "workloads.tcp.window: '64 K' is not allowed; allowed: a number of bytes with an optional K, M or ",
     ),
     ("workloads/TCP", {"tool": "iperf"}, "workloads: the name: 'TCP' is not allowed; allowed: a t"),
     ("guest/memory_mib", 1, "guest.memory_mib: 1 is not allowed; allowed: an integer, 64 to "),
@@ -460,10 +461,11 @@ def test_unknown_keys_are_refused_wherever_they_are(place: str, key: str, value:
     target = content
     for part in filter(None, place.split("/")):
         target = target[part]
-    known = {*target, "seed", "boots", "repetitions", "cpus", "mtu", "user", "port", "streams"}
+    known = {*target, "seed", "boots", "repetitions", "cpus", "mtu", "user", "port", "streams", "window"}
     if key not in known:
         target[key] = value
-        assert f"{key}: unknown key; allowed in " in complaint(content)
+        said = "unknown option; allowed: " if place == "workloads/tcp" else "unknown key; allowed in "
+        assert f"{key}: {said}" in complaint(content)
 
 
 @given(

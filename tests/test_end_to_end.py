@@ -82,8 +82,9 @@ def test_local_experiment_measures_and_proves_every_repetition(local: Workspace)
         records = local.records("local", system)
         assert [(one.status, one.reason) for one in records] == [("ok", None)] * 3
         for one in records:
-            assert one.client and one.client.argv[:2] == ("iperf", "-c")
-            assert one.server and one.server.argv == ("iperf", "-s", "-B", one.client.argv[2])
+            client, server = one.outputs["client"], one.outputs["server"]
+            assert client.argv[:2] == ("iperf", "-c")
+            assert server.argv == ("iperf", "-s", "-B", client.argv[2])
             assert "congctl cubic" in str((one.facts["client"] or {})["route"])
             assert any("iperf" in command.argv for command in one.commands)
     expected = {"enabled": False, "status": "running", "vendor": "TCGTCGTCGTCG", "driver": "virtio_net"}
@@ -190,9 +191,9 @@ def test_two_checkouts_take_turns_on_one_computer(workspace: Workspace) -> None:
     spans = []
     for one in (workspace, other):
         (only,) = one.records("at-once", "bare-metal")
-        assert only.status == "ok" and only.client and only.client.duration_s
+        assert only.status == "ok" and only.outputs["client"].duration_s
         start = datetime.datetime.fromisoformat(only.started_at)
-        spans.append((start, start + datetime.timedelta(seconds=only.client.duration_s)))
+        spans.append((start, start + datetime.timedelta(seconds=only.outputs["client"].duration_s)))
     first, second = sorted(spans)
     assert first[1] < second[0]
     assert workspace.left_behind() + other.left_behind() == []
@@ -204,7 +205,7 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
     running = workspace.start(f"results/{name}/measurements/qemu.csv", *variant(workspace, name, systems))
     deadline = Deadline(120, "first run")
     log = workspace.folder / f"logs/measure_session/{name}/qemu/boot1.log"
-    while "run 1 of 1" not in workspace.output() or "listening()" not in log.read_text():
+    while "run 1 of 1" not in workspace.output() or "taken()" not in log.read_text():
         deadline.wait_a_little(0.05)
     runtime = Path("/run") / network.prefix_of(workspace.state).rstrip("-") / "session/pid"
     os.kill(int(runtime.read_text()), signal.SIGKILL)
@@ -213,7 +214,7 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
     assert failed.status == "failed"
     assert failed.reason and f"{name} guest qemu: the guest is gone" in failed.reason
     # That the server could not be stopped either does not hide what became of the client.
-    assert failed.client is None or failed.reason.startswith("client: "), failed.reason
+    assert "client" not in failed.outputs or failed.reason.startswith("client: "), failed.reason
     table = (workspace.folder / f"results/{name}/measurements/qemu.csv").read_text()
     assert len(re.findall(",failed,", table)) == len(table.splitlines()) - 1
     assert workspace.left_behind() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
@@ -15,13 +16,16 @@ from hvcost.hypervisors import (
     Guest,
     GuestFiles,
     SystemPlan,
+    guest_programs,
     load_driver,
     names,
     processor_time_s,
+    versions,
     virtualbox,
     xen,
 )
 from hvcost.images.guest import GuestShape
+from hvcost.machines import facts
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Stream
 from hvcost.machines.console import ConsoleConnection
@@ -243,3 +247,44 @@ def test_a_proof_that_does_not_fit_is_refused(
     place[last] = value
     with pytest.raises(ProofError, match=r"^host: "):
         load_driver(name)(options).check_proof("host", proof)
+
+
+def test_bare_metal_counts_the_guests_of_every_hypervisor_that_has_a_program_for_them() -> None:
+    assert guest_programs() == ["VBoxHeadless", "qemu-system", "systemd-nspawn"]
+
+
+def test_versions_have_the_names_of_facts_that_results_have_already() -> None:
+    assert set(versions()) == {"qemu_version", "virtualbox_version", "xen_version"}
+
+
+def test_the_version_of_a_hypervisor_is_what_its_program_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = (
+        "QEMU emulator version 10.0.3 (Debian 1:10.0.3+ds-0+deb13u1)\nCopyright (c) 2003-2025 Fabrice Bellard"
+    )
+    for program, text in (
+        ("qemu-system-x86_64", said),
+        ("VBoxManage", "WARNING: no module\n7.0.20r163906"),
+    ):
+        (tmp_path / program).write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = facts.versions(LocalConnection("lab host"), versions())
+    assert found["qemu_version"] == "10.0.3 (Debian 1:10.0.3+ds-0+deb13u1)"
+    assert found["virtualbox_version"] == "7.0.20r163906"
+
+
+def test_a_hypervisor_that_needs_nothing_of_the_processor_works_on_every_host() -> None:
+    assert load_driver("qemu").examine(LocalConnection("lab host")) == ""
+
+
+@pytest.mark.parametrize("hypervisor", ["kvm", "virtualbox"])
+def test_a_host_without_virtualisation_is_named_with_what_cannot_work(
+    hypervisor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "grep").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "grep").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(MachineError, match=f"^lab host: {hypervisor} does not work on this machine"):
+        load_driver(hypervisor).examine(LocalConnection("lab host"))

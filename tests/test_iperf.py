@@ -3,15 +3,15 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hvcost.errors import ConfigError, ParseError
-from hvcost.tools import Measurement, load_tool
-from hvcost.tools.iperf import BITS_PER_UNIT, BYTES_PER_UNIT, parse
+from hvcost.model.process import Listening
+from hvcost.tools import load_tool, options_of
+from hvcost.tools.iperf import BITS_PER_UNIT, BYTES_PER_UNIT, TOOL, IperfOptions, Measurement, parse
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 # says where the capture comes from and what is to be read from it.
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("data/iperf/*/expected.json"))
 STUDY = {"tool": "iperf", "duration_s": 10}
-SCHEMA = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
-WINDOW = SCHEMA["$defs"]["workload"]["properties"]["window"]["pattern"]
+(WINDOW,) = (each.metadata["pattern"] for each in fields(IperfOptions) if each.name == "window")
 
 
 def expected(case: Path) -> dict[str, Any]:
@@ -85,29 +84,29 @@ def test_the_study_s_figures_are_read_with_their_precision() -> None:
     ("workload", "argv"),
     [
         (STUDY, ("iperf", "-c", "198.18.1.3", "-t", "10")),
-        ({**STUDY, "duration_s": 0.5}, ("iperf", "-c", "198.18.1.3", "-t", "0.5")),
         ({**STUDY, "streams": 1, "window": None}, ("iperf", "-c", "198.18.1.3", "-t", "10")),
         ({**STUDY, "streams": 4}, ("iperf", "-c", "198.18.1.3", "-t", "10", "-P", "4")),
         ({**STUDY, "window": "64K"}, ("iperf", "-c", "198.18.1.3", "-t", "10", "-w", "64K")),
     ],
 )
 def test_client_argv(workload: Mapping[str, Any], argv: tuple[str, ...]) -> None:
-    assert load_tool("iperf").client_argv(workload, "198.18.1.3") == argv
+    assert TOOL.processes(options_of(workload), "198.18.1.3")[-1].argv == argv
 
 
-def test_server_argv() -> None:
-    tool = load_tool("iperf")
-    assert tool.server_argv(STUDY) == ("iperf", "-s")
-    assert tool.server_argv(STUDY, "198.18.1.3") == ("iperf", "-s", "-B", "198.18.1.3")
-    assert tool.server_port == 5001
+def test_the_server_is_in_the_background_at_its_address_alone() -> None:
+    (server,) = TOOL.processes(options_of(STUDY), "198.18.1.3")[:-1]
+    assert (server.on, server.argv) == ("server", ("iperf", "-s", "-B", "198.18.1.3"))
+    assert server.ready == Listening(5001)
 
 
 def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
-    tool = load_tool("iperf")
-    one, four = tool.deadline_s(STUDY), tool.deadline_s({**STUDY, "streams": 4})
+    one, four, long = (
+        TOOL.processes(options, "198.18.1.3")[-1].limit_s
+        for options in (IperfOptions(), IperfOptions(streams=4), IperfOptions(duration_s=60))
+    )
     assert one > 10 + 8 * 4 * 1024**2 / 1e6
     assert four - one > 3 * 8 * 4 * 1024**2 / 1e6 - 1
-    assert tool.deadline_s({**STUDY, "duration_s": 60}) == one + 50
+    assert long == one + 50
 
 
 @pytest.mark.parametrize(
@@ -115,6 +114,7 @@ def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
     [
         ("duration_s", 0),
         ("duration_s", "10"),
+        ("duration_s", 0.5),
         ("duration_s", math.nan),
         ("streams", 0),
         ("streams", 1.5),
@@ -127,17 +127,18 @@ def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
 )
 def test_wrong_option_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
-        load_tool("iperf").client_argv({**STUDY, key: value}, "198.18.1.3")
+        options_of({**STUDY, key: value})
 
 
 @given(st.from_regex(WINDOW, fullmatch=True))
-def test_every_window_that_the_schema_allows_is_the_tool_s(window: str) -> None:
-    assert load_tool("iperf").client_argv({**STUDY, "window": window}, "198.18.1.3")[-2:] == ("-w", window)
+def test_every_window_that_is_allowed_is_the_client_s(window: str) -> None:
+    argv = TOOL.processes(options_of({**STUDY, "window": window}), "198.18.1.3")[-1].argv
+    assert argv[-2:] == ("-w", window)
 
 
-@pytest.mark.parametrize("name", ["netperf", "", "iperf.py", "../iperf", "hvcost.errors"])
+@pytest.mark.parametrize("name", ["netperf", "", "iperf.py", "../iperf", "hvcost.errors", "verdict"])
 def test_unknown_tool_lists_those_that_exist(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not one of: .*iperf"):
+    with pytest.raises(ConfigError, match=r"is not allowed; allowed: .*iperf"):
         load_tool(name)
 
 

@@ -35,7 +35,7 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def raw_record(**changes: Any) -> str:
+def a_record() -> record.Record:
     end = record.End(
         machine="env1 client",
         argv=("iperf", "-c", "192.168.0.22"),
@@ -44,7 +44,7 @@ def raw_record(**changes: Any) -> str:
         stderr="",
         duration_s=10.1,
     )
-    run_record = record.Record(
+    return record.Record(
         environment="env1",
         system="kvm",
         boot=1,
@@ -55,16 +55,19 @@ def raw_record(**changes: Any) -> str:
         started_at="2026-11-23T03:31:00.123456+00:00",
         order=record.Order(session=1, sessions=1, run=1, runs=1, seed=2010),
         spec={},
-        client=end,
-        server=None,
+        outputs={"client": end},
         cpu_time_s=None,
         proof={},
         facts={},
     )
-    data = json.loads(record.to_json(run_record))
+
+
+def raw_record(**changes: Any) -> str:
+    """Text of its raw file, with changes."""
+    data = json.loads(record.to_json(a_record()))
     for key, value in changes.items():
         if key in ("stdout", "stderr"):
-            data["client"][key] = value
+            data["outputs"]["client"][key] = value
         else:
             data[key] = value
     return json.dumps(data)
@@ -103,12 +106,12 @@ def test_standard_input() -> None:
     [
         (raw_record(), None),
         (raw_record(status="failed", reason="the guest did not boot"), "the guest did not boot"),
-        (raw_record(client=None), "no output of a client"),
+        (raw_record(outputs={}), "client: no output was recorded"),
         (raw_record(stdout=""), "empty"),
         (raw_record(stdout=5), "not text"),
         (raw_record(stderr="write failed: Connection reset by peer\n"), "write failed"),
         (raw_record(stdout="\ud800"), "neither the banner"),
-        (raw_record(format=2), "not a raw record of format"),
+        (raw_record(format=3), "not a raw record of format"),
         (raw_record(order=5), "missing or unknown fields"),
         ("{", "not a raw record"),
         ('{"a":' * 100_000, "not a raw record"),
@@ -118,6 +121,7 @@ def test_standard_input() -> None:
 def test_raw_record(tmp_path: Path, text: str, reason: str | None) -> None:
     file = tmp_path / "tcp-1.json"
     file.write_text(text)
+    record.write_session(record.session_of(a_record()), tmp_path)
     done = run(file)
     (line,) = lines(done)
     assert done.returncode == 0

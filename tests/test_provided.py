@@ -138,7 +138,7 @@ def test_guest_and_bare_metal_are_measured_and_proved(measured: Rack) -> None:
     assert "state UP" in box.proof["proved"]
     assert box.proof["guest"]["hostname"] == "guest"
     assert box.facts["host"] is None
-    assert box.server and box.server.argv[-1] == ADDRESSES["guest"]
+    assert box.outputs["server"].argv[-1] == ADDRESSES["guest"]
     bare_metal = measured.workspace.records("rack", "bare-metal")[0]
     assert (bare_metal.facts["host"] or {})["hostname"] == "server"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,12 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
         text=True,
         check=False,
     )
+
+
+def planned(folder: Path, boots: int, repetitions: int) -> tuple[str | Path, ...]:
+    """Arguments of parse_repetitions for the raw files of a system."""
+    plan = ("--boots", str(boots), "--repetitions", str(repetitions), "--workloads", "tcp")
+    return ("--raw", folder, *plan)
 
 
 def test_a_repetition_has_one_row_per_metric() -> None:
@@ -268,6 +275,7 @@ def test_what_the_witnesses_say_decides(
 
 def test_a_record_with_witnesses_is_read_back(tmp_path: Path) -> None:
     written = factories.raw_record(witnesses={"client": factories.witness()})
+    record.write_session(record.session_of(written), tmp_path)
     record.write(written, tmp_path / "tcp-1.json")
     assert record.read(tmp_path / "tcp-1.json") == written
 
@@ -276,9 +284,11 @@ def test_a_record_with_witnesses_is_read_back(tmp_path: Path) -> None:
     "witnesses", [7, {"client": {}}, {"client": {"before": {}, "after": 1}}, {"client": 1}]
 )
 def test_witnesses_that_are_none_are_refused(witnesses: object) -> None:
-    content = json.loads(record.to_json(factories.raw_record())) | {"witnesses": witnesses}
+    good = factories.raw_record()
+    content = json.loads(record.to_json(good)) | {"witnesses": witnesses}
+    session = record.session_to_json(record.session_of(good))
     with pytest.raises(ParseError, match="raw record with missing or unknown fields"):
-        record.from_json(json.dumps(content), "tcp-1.json")
+        record.from_json(json.dumps(content), "tcp-1.json", session)
 
 
 def test_one_repetition_twice_is_refused() -> None:
@@ -391,9 +401,9 @@ def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
     records = factories.raw_records({"kvm": 2e8, "qemu": 2e6}, boots=2, repetitions=3, failed=[("qemu", 2)])
     parts = []
     for system in ("qemu", "kvm"):
-        raw = factories.write_raw([r for r in records if r.system == system], tmp_path)
+        factories.write_raw([r for r in records if r.system == system], tmp_path)
         part = tmp_path / "env1" / "measurements" / f"{system}.csv"
-        done = run("parse_repetitions.py", "--output", part, *raw)
+        done = run("parse_repetitions.py", "--output", part, *planned(tmp_path / f"env1/raw/{system}", 2, 3))
         assert done.returncode == 0, done.stderr
         said = "env1 qemu boot 2 tcp-2 failed: the guest was not ready"
         assert (said in done.stderr) == (system == "qemu")
@@ -416,13 +426,17 @@ def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
 
 
 def test_programs_refuse_in_one_line(tmp_path: Path) -> None:
-    mixed = factories.write_raw([factories.raw_record(), factories.raw_record(system="qemu")], tmp_path)
-    done = run("parse_repetitions.py", "--output", tmp_path / "t.csv", *mixed)
+    factories.write_raw([factories.raw_record(), factories.raw_record(system="qemu", boot=2)], tmp_path)
+    shutil.move(tmp_path / "env1/raw/qemu/boot2", tmp_path / "env1/raw/kvm/boot2")
+    done = run(
+        "parse_repetitions.py", "--output", tmp_path / "t.csv", *planned(tmp_path / "env1/raw/kvm", 2, 1)
+    )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "one table, one system" in done.stderr
-    broken = tmp_path / "broken.json"
+    broken = tmp_path / "boot1/tcp-1.json"
+    broken.parent.mkdir()
     broken.write_text(json.dumps({"format": 1}))
-    done = run("parse_repetitions.py", "--output", tmp_path / "t.csv", broken)
+    done = run("parse_repetitions.py", "--output", tmp_path / "t.csv", *planned(tmp_path, 1, 1))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert not (tmp_path / "t.csv").exists()
     done = run("collect_measurements.py", "--output", tmp_path / "t.csv", broken)

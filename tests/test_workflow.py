@@ -391,6 +391,20 @@ def test_one_system_measured_again_on_request(project: Project) -> None:
     assert project.to_do() == _analysis(["env1"], ["kvm"]) - {"parse_repetitions env1 kvm"}
 
 
+def test_what_a_session_s_files_share_belongs_to_them(project: Project) -> None:
+    (project.folder / "results/env1/raw/kvm/boot1/session.json").unlink()
+    table = "results/env1/measurements/kvm.csv"
+    assert project.to_do(table, "--force") == _sessions(["env1"], ["kvm"]) | {"parse_repetitions env1 kvm"}
+
+
+def test_command_lines_do_not_grow_with_the_repetitions(project: Project) -> None:
+    table = "results/env1/measurements/kvm.csv"
+    _, output = project.dry_run(table, "--force", "--printshellcmds")
+    (command,) = re.findall(r"python scripts/parse_repetitions\.py (.*)", output)
+    planned = "--raw results/env1/raw/kvm --boots 1 --repetitions 2 --workloads tcp"
+    assert command == f"{planned} --output {table} --log logs/parse_repetitions/env1/kvm.log"
+
+
 def test_failed_session_keeps_what_was_measured_before(project: Project) -> None:
     raw = project.folder / "results/env1/raw/kvm/boot1/tcp-1.json"
     before = raw.read_text()

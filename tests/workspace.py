@@ -55,7 +55,7 @@ class Workspace:
         return self.output()
 
     def records(self, env: str, system: str) -> list[record.Record]:
-        files = sorted((self.folder / f"results/{env}/raw/{system}").glob("boot*/*.json"))
+        files = sorted((self.folder / f"results/{env}/raw/{system}").glob("boot*/*-*.json"))
         return [record.read(file) for file in files]
 
     def left_behind(self) -> list[str]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,19 @@ from hvcost.environments.operation import check_host, in_operation
 from hvcost.environments.place import BRIDGE, Operation, Place
 from hvcost.environments.reachability import check_way
 from hvcost.errors import HvcostError, MachineError, ParseError, told
-from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
+from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver, versions
 from hvcost.images.guest import GuestImage, GuestShape
 from hvcost.machines import facts
+from hvcost.machines.background import Background
 from hvcost.machines.base import Connection, Journal
 from hvcost.machines.local import LocalConnection
-from hvcost.machines.server import Server
-from hvcost.machines.witness import ask, check_wire
+from hvcost.machines.witness import ask, ask_clocks, check_wire
 from hvcost.model import record
 from hvcost.model.link import Link
-from hvcost.model.record import End, Order, Record, Witness
-from hvcost.tools import Tool, load_tool
-from hvcost.tools.verdict import WIRED, judge, judge_client
+from hvcost.model.process import Process
+from hvcost.model.record import End, Facts, Order, Record, Session, Witness
+from hvcost.tools import NoOutput, Tool, load_tool, options_of, versions_of
+from hvcost.tools.verdict import WIRED, values
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +71,7 @@ class _Seen:
     """What was seen of one repetition, as far as it came; `trouble` says what ended it."""
 
     started_at: str
-    client: End | None = None
-    server: End | None = None
+    outputs: dict[str, End] = field(default_factory=dict)
     cpu_time_s: Mapping[str, float] | None = None
     witnesses: dict[str, Witness] = field(default_factory=dict)
     trouble: str | None = None
@@ -96,7 +98,7 @@ def measure(
     seed: int,
     progress: Progress,
 ) -> list[Record]:
-    """Run a session and write one raw file per repetition into `folder`; returns the records.
+    """Run a session and write its raw file, then one per repetition, into `folder`; returns the records.
 
     `position` is the session's place among all sessions. Raises HvcostError if the session does not come to
     its first repetition, or loses a machine: then it has to be run again, from its boot.
@@ -104,6 +106,7 @@ def measure(
     journal = Journal()
     runs = runs_of(spec)
     driver = load_driver(spec.hypervisor)(spec.options)
+    tools = versions_of(sorted({workload["tool"] for workload in spec.workloads.values()}))
     records = []
     with in_operation(
         place,
@@ -114,59 +117,73 @@ def measure(
     ) as operation:
         host_facts = None
         if driver.needs_host:
-            host_facts = facts.collect(operation.host, operation.host_interface)
+            host_facts = _facts(operation.host, operation.host_interface, versions() | tools)
             check_host(place, host_facts, driver.boot_mode)
         plan = _prepare(spec, place, operation, driver, guest)
         driver.prepare(operation.host)
         if plan.guest:
             driver.prepare_files(operation.host, plan.guest.files)
         with driver.started(operation.host, plan) as system:
-            all_facts = {
-                "software": provenance.of_this_software(),
-                "controller": facts.collect(LocalConnection("this computer"), "lo"),
-                "emulator": {"qemu_version": operation.emulator} if operation.emulator else None,
-                "host": host_facts,
-                "client": facts.collect(operation.client, operation.client_interface),
-                "guest": system.proof.get("guest"),
-            }
+            guest_facts = system.proof.get("guest")
+            session = Session(
+                environment=spec.environment,
+                system=spec.system,
+                boot=spec.boot,
+                spec={
+                    "hypervisor": spec.hypervisor,
+                    "options": asdict(driver.options),
+                    "link": spec.link,
+                    "guest": spec.guest,
+                    "host": spec.host,
+                },
+                proof=system.proof,
+                facts={
+                    "software": provenance.of_this_software(),
+                    "controller": _facts(LocalConnection("this computer"), "lo", versions() | tools),
+                    "emulator": {"qemu_version": operation.emulator} if operation.emulator else None,
+                    "host": host_facts,
+                    "client": _facts(operation.client, operation.client_interface, tools),
+                    "guest": guest_facts and {**guest_facts, **facts.versions(system.server, tools)},
+                },
+                commands=journal.commands,
+            )
+            record.write_session(session, folder)
             for run in runs:
                 progress(run.number, len(runs))
+                before = len(journal.commands)
                 seen = _repetition(spec, run, operation, driver, system)
                 result = _judged(
                     Record(
-                        environment=spec.environment,
-                        system=spec.system,
-                        boot=spec.boot,
+                        environment=session.environment,
+                        system=session.system,
+                        boot=session.boot,
                         workload=run.workload,
                         repetition=run.repetition,
                         status="failed" if seen.trouble else "ok",
                         reason=seen.trouble,
                         started_at=seen.started_at,
                         order=Order(*position, run.number, len(runs), seed),
-                        spec={
-                            "hypervisor": spec.hypervisor,
-                            "options": asdict(driver.options),
-                            "workload": spec.workloads[run.workload],
-                            "link": spec.link,
-                            "guest": spec.guest,
-                            "host": spec.host,
-                        },
-                        client=seen.client,
-                        server=seen.server,
+                        spec={**session.spec, "workload": spec.workloads[run.workload]},
+                        outputs=seen.outputs,
                         cpu_time_s=seen.cpu_time_s,
-                        proof=system.proof,
-                        facts=all_facts,
-                        commands=journal.commands,
+                        proof=session.proof,
+                        facts=session.facts,
+                        start=session.commands,
+                        commands=journal.commands[before:],
                         witnesses=seen.witnesses,
                     )
                 )
                 if result.reason:
                     log.warning("repetition %d failed: %s", run.repetition, result.reason)
-                record.write(result, folder / f"{run.workload}-{run.repetition}.json")
+                record.write(result, folder / record.file_of(run.workload, run.repetition))
                 records.append(result)
                 if result.reason:
                     _check_machines(run, result.reason, (operation.host, operation.client))
     return records
+
+
+def _facts(machine: Connection, interface: str, versions: Mapping[str, str]) -> Facts:
+    return {**facts.collect(machine, interface), **facts.versions(machine, versions)}
 
 
 def _prepare(
@@ -217,33 +234,79 @@ def _cards(operation: Operation, driver: Hypervisor) -> dict[str, tuple[Connecti
 def _repetition(
     spec: SessionSpec, run: Run, operation: Operation, driver: Hypervisor, system: RunningSystem
 ) -> _Seen:
-    """One run of the client against a server of its own; whatever gets in its way is its `trouble`."""
+    """One run of a tool's processes, each started anew; whatever gets in its way is its `trouble`."""
     workload = spec.workloads[run.workload]
-    tool = load_tool(workload["tool"])
+    tool, options = load_tool(workload["tool"]), options_of(workload)
+    *background, foreground = tool.processes(options, system.address)
+    machine = system.server if foreground.on == "server" else operation.client
     seen = _Seen(datetime.datetime.now(datetime.UTC).isoformat())
     asked = _cards(operation, driver)
     try:
-        limit_s = tool.deadline_s(workload)
-        argv = tool.server_argv(workload, system.address)
-        process = Server(system.server, argv, tool.server_port, limit_s, f"{system.runtime}/server")
-        started = process.start()
-        try:
-            before = {role: ask(*machine) for role, machine in asked.items()}
+        with ExitStack() as stack:
+            running = [stack.enter_context(_in_background(each, system, seen)) for each in background]
+            if foreground.on == "server" and not background:
+                stack.enter_context(_clocks_witnessed(system.server, seen))
+            before = {role: ask(*card) for role, card in asked.items()}
             before_s = driver.cpu_time_s(operation.host)
-            # The client waits for the server, which may be on a slower machine than its own.
-            patience_s = limit_s * system.server.slowness
-            argv = tool.client_argv(workload, system.address)
-            seen.client = _run_client(operation.client, argv, patience_s)
+            # A client waits for the system, which may be on a slower machine than its own.
+            patience = 1.0 if machine is system.server else system.server.slowness
+            seen.outputs[foreground.role] = _run(machine, foreground, patience)
             seen.cpu_time_s = _since(before_s, driver.cpu_time_s(operation.host))
-            seen.witnesses = {role: Witness(before[role], ask(*machine)) for role, machine in asked.items()}
-            if seen.client.exit_code == 0:
-                process.await_report(lambda output: _is_measurement(tool, output))
-        finally:
-            seen.server, stopped = process.stop()
-            seen.witnesses["server"] = Witness(started, stopped)
+            seen.witnesses |= {role: Witness(before[role], ask(*card)) for role, card in asked.items()}
+            if _fault(tool, options, seen, foreground) is None:
+                for each in running:
+                    each.await_report(partial(_is_complete, tool, options, seen, each))
     except HvcostError as error:
-        seen.trouble = told(error)
+        # What got in the way later must not hide what went wrong first.
+        first = _fault(tool, options, seen, foreground)
+        seen.trouble = "; then: ".join(filter(None, (first, told(error))))
     return seen
+
+
+@contextmanager
+def _in_background(process: Process, system: RunningSystem, seen: _Seen) -> Iterator[Background]:
+    """A process that runs beside the foreground's, on the server, whose clocks are read before and after."""
+    running = Background(system.server, process, f"{system.runtime}/{process.role}")
+    started = running.start()
+    try:
+        yield running
+    finally:
+        seen.outputs[process.role], stopped = running.stop()
+        seen.witnesses["server"] = Witness(started, stopped)
+
+
+@contextmanager
+def _clocks_witnessed(machine: Connection, seen: _Seen) -> Iterator[None]:
+    """The clocks of a server that nothing runs on but the foreground's process."""
+    before = ask_clocks(machine)
+    yield
+    seen.witnesses["server"] = Witness(before, ask_clocks(machine))
+
+
+def _fault(tool: Tool, options: Any, seen: _Seen, process: Process) -> str | None:
+    """What is wrong with a process by itself, None if nothing is or nothing is known of it."""
+    own = {role: end for role, end in seen.outputs.items() if role == process.role}
+    try:
+        tool.read(options, own)
+    except NoOutput:
+        return None
+    except ParseError as error:
+        return str(error)
+    return None
+
+
+def _is_complete(tool: Tool, options: Any, seen: _Seen, running: Background, said: str) -> bool:
+    """Whether a process in the background has said what the run needs of it."""
+    process = running.process
+    so_far = End(running.machine.name, process.argv, None, said, "", None)
+    try:
+        tool.read(options, {**seen.outputs, process.role: so_far})
+    except NoOutput:
+        # Of another one in the background.
+        return True
+    except ParseError:
+        return False
+    return True
 
 
 def _check_machines(run: Run, reason: str, machines: Sequence[Connection]) -> None:
@@ -263,16 +326,10 @@ def _check_machines(run: Run, reason: str, machines: Sequence[Connection]) -> No
 
 def _judged(seen: Record) -> Record:
     """The record, which is failed if what was seen is no measurement."""
-    tool = load_tool(seen.spec["workload"]["tool"])
     try:
-        if seen.reason is None:
-            judge(tool, seen)
-        elif seen.client:
-            judge_client(tool, seen)
+        values(seen)
     except ParseError as error:
-        # What got in the way later must not hide what went wrong first.
-        reason = "; then: ".join(filter(None, (str(error), seen.reason)))
-        return replace(seen, status="failed", reason=reason)
+        return replace(seen, status="failed", reason=str(error))
     return seen
 
 
@@ -280,18 +337,10 @@ def _since(before_s: Mapping[str, float], after_s: Mapping[str, float]) -> dict[
     return {name: round(time_s - before_s.get(name, 0.0), 2) for name, time_s in after_s.items()}
 
 
-def _is_measurement(tool: Tool, output: str) -> bool:
-    try:
-        tool.parse(output)
-    except ParseError:
-        return False
-    return True
-
-
-def _run_client(client: Connection, argv: Sequence[str], limit_s: float) -> End:
-    result = client.run(argv, timeout_s=limit_s, check=False)
+def _run(machine: Connection, process: Process, patience: float) -> End:
+    result = machine.run(process.argv, timeout_s=process.limit_s * patience, check=False)
     return End(
-        machine=client.name,
+        machine=machine.name,
         argv=result.argv,
         exit_code=result.exit_code,
         stdout=result.stdout,

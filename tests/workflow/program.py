@@ -16,7 +16,10 @@ def main() -> None:
         parser.add_argument(f"--{option}")
     for option in ("host-image", "packages", "measurements", "log", "experiment", "results", "seed", "boots"):
         parser.add_argument(f"--{option}")
-    parser.add_argument("--hypervisors", nargs="+")
+    for option in ("repetitions", "needed", "tools"):
+        parser.add_argument(f"--{option}")
+    parser.add_argument("--raw", type=Path)
+    parser.add_argument("--workloads", nargs="+")
     parser.add_argument("--statistics", nargs="+")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--output-dir", type=Path)
@@ -40,6 +43,7 @@ def main() -> None:
     elif name == "measure_session":
         session = json.loads(arguments.session)
         about = " ".join(str(session[key]) for key in ("environment", "system", "boot"))
+        (arguments.output_dir / "session.json").write_text(f"{arguments.session} at {started_s}\n")
         for workload in session["workloads"]:
             for repetition in range(1, session["repetitions"] + 1):
                 raw = arguments.output_dir / f"{workload}-{repetition}.json"
@@ -51,6 +55,9 @@ def main() -> None:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("2026-11-23 10:00:01,000 ERROR hvcost.program: host: no guest gets up\n")
             sys.exit("the session failed")
+    elif name == "parse_repetitions":
+        raw = sorted(arguments.raw.glob("boot*/*.json"))
+        arguments.output.write_text("".join(file.read_text() for file in raw))
     elif name == "describe_experiment":
         arguments.output.write_text(arguments.experiment)
     elif name.startswith("plot_"):

@@ -12,12 +12,11 @@ from functools import cache
 from hvcost.errors import ConfigError
 from hvcost.model.metric import HOST_CPU, Metric, Value
 from hvcost.model.record import Record
-from hvcost.tools import load_tool, tool_names
+from hvcost.tools import TRANSFERRED, load_tool, tool_names
 
 PRIMARY = "primary"
 SECONDARY = "secondary"
 DETAIL = "detail"
-TRANSFERRED = "transferred"
 # What /proc/stat counts is printed to a hundredth of a second (proc(5)); Xen prints tenths (xl(1), list).
 TICK_S = 0.01
 XEN_TICK_S = 0.1
@@ -27,7 +26,7 @@ def metrics_of(tool: str) -> dict[Metric, str]:
     """Metrics of a tool's repetitions with their roles: primary, secondary or detail."""
     loaded = load_tool(tool)
     primary, *others = loaded.metrics
-    moves_data = any(detail.name == TRANSFERRED for detail in loaded.details)
+    moves_data = TRANSFERRED in loaded.details
     return {
         primary: PRIMARY,
         **dict.fromkeys(others, SECONDARY),
@@ -54,9 +53,9 @@ def known() -> Mapping[str, Metric]:
 
 def derived(record: Record, values: Mapping[str, Value]) -> dict[str, Value | str]:
     """What follows from a record and the figures of its tool; a text says why there is none."""
-    if TRANSFERRED not in values:
+    if TRANSFERRED.name not in values:
         return {}
-    return {HOST_CPU.name: _host_cpu(record, values[TRANSFERRED].value)}
+    return {HOST_CPU.name: _host_cpu(record, values[TRANSFERRED.name].value)}
 
 
 def _host_cpu(record: Record, transferred_bytes: float) -> Value | str:

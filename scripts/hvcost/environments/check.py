@@ -13,17 +13,14 @@ from typing import Literal
 
 from hvcost.environments import boot
 from hvcost.errors import MachineError
-from hvcost.hypervisors import Hypervisor, hardware_virtualisation, load_driver
+from hvcost.hypervisors import Hypervisor, load_driver
+from hvcost.machines import facts
 from hvcost.machines.base import Connection
 from hvcost.machines.interfaces import interfaces
 from hvcost.machines.packages import missing_packages
+from hvcost.tools import Tool, load_tool, versions_of
 
 Kind = Literal["works", "will be changed", "missing", "cannot work"]
-
-# The variable of UEFI that says whether only signed code is booted: four bytes of attributes, then 0 or 1.
-SECURE_BOOT = (
-    "cat /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -s ' ' | cut -d' ' -f6"
-)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,11 @@ class Finding:
 
 
 def examine_host(
-    host: Connection, interface: str, rate_mbit: int, hypervisors: Sequence[str], packages: Sequence[str]
+    host: Connection,
+    interface: str,
+    rate_mbit: int,
+    hypervisors: Sequence[str],
+    packages: Sequence[str],
 ) -> Iterator[Finding]:
     """What a host offers for these hypervisors. `packages`: those that every host needs."""
 
@@ -64,26 +65,33 @@ def examine_host(
         yield from _examine_hypervisor(host, name, driver)
 
 
-def examine_client(client: Connection, interface: str, rate_mbit: int) -> Iterator[Finding]:
-    """What a client offers: it needs its card, bash, iperf and ping, and nothing is installed there."""
-    yield from examine_end(client)
+def examine_client(
+    client: Connection, interface: str, rate_mbit: int, tools: Sequence[str]
+) -> Iterator[Finding]:
+    """What a client offers: it needs its card, bash, the tools and ping, and nothing is installed there."""
+    yield from examine_end(client, tools)
     yield from _examine_interface(client, interface, rate_mbit)
     if not client.succeeds(["sh", "-c", "command -v ping"]):
         yield Finding(client.name, "missing", "ping: install it, for example apt-get install iputils-ping")
 
 
-def examine_end(machine: Connection) -> Iterator[Finding]:
-    """What a machine offers that is used as it is: it needs iperf, and bash, which reads its clocks."""
+def examine_end(machine: Connection, tools: Sequence[str]) -> Iterator[Finding]:
+    """What a machine offers that is used as it is: it needs the tools, and bash, which reads its clocks."""
     yield Finding(machine.name, "works", f"reached: {_output(machine, 'uname -sr')}")
-    version = _output(machine, "iperf --version 2>&1")
-    if version.startswith("iperf version 2"):
-        yield Finding(machine.name, "works", version)
-    else:
-        yield Finding(
-            machine.name, "missing", "iperf (version 2): install it, for example apt-get install iperf"
-        )
+    for name in tools:
+        yield _tool(machine, load_tool(name))
     if not machine.succeeds(["sh", "-c", "command -v bash"]):
         yield Finding(machine.name, "missing", "bash: install it, for example apt-get install bash")
+
+
+def _tool(machine: Connection, tool: Tool) -> Finding:
+    found = dict(facts.versions(machine, versions_of([tool.name])))
+    version = str(next(iter(found.values()), ""))
+    if version and version.startswith(tool.version_begins):
+        return Finding(machine.name, "works", version)
+    wanted = f"{tool.name} ({tool.version_begins})" if tool.version_begins else tool.name
+    packages = " ".join(tool.packages)
+    return Finding(machine.name, "missing", f"{wanted}: install it, for example apt-get install {packages}")
 
 
 def examine_way(client: Connection, interface: str, address: str) -> Iterator[Finding]:
@@ -149,14 +157,11 @@ def _no_candidate(policy: str, package: str) -> bool:
 
 
 def _examine_hypervisor(host: Connection, name: str, driver: type[Hypervisor]) -> Iterator[Finding]:
-    if name in ("kvm", "virtualbox"):
-        try:
-            yield Finding(host.name, "works", f"{name}: {hardware_virtualisation(host, name)}")
-        except MachineError as error:
-            yield Finding(host.name, "cannot work", str(error).removeprefix(f"{host.name}: "))
-    if name == "virtualbox" and _output(host, SECURE_BOOT) == "1":
-        text = "virtualbox: secure boot is on, which refuses its unsigned kernel modules; turn it off"
-        yield Finding(host.name, "cannot work", text)
+    try:
+        if said := driver.examine(host):
+            yield Finding(host.name, "works", f"{name}: {said}")
+    except MachineError as error:
+        yield Finding(host.name, "cannot work", str(error).removeprefix(f"{host.name}: "))
     if driver.boot_mode == "xen":
         if host.succeeds(["test", "-r", boot.GRUB_CONFIGURATION]):
             yield Finding(

@@ -21,7 +21,7 @@ from hvcost.environments.operation import in_operation
 from hvcost.environments.place import BRIDGE, Operation, Place, link_from
 from hvcost.environments.reachability import check_way
 from hvcost.errors import MachineError, ParseError
-from hvcost.hypervisors import GuestFiles, load_driver
+from hvcost.hypervisors import GuestFiles, load_driver, versions
 from hvcost.images.guest import GuestImage
 from hvcost.machines import facts
 from hvcost.machines.base import Connection, Journal, sha256_at
@@ -29,6 +29,7 @@ from hvcost.machines.interfaces import interfaces
 from hvcost.machines.packages import missing_packages, packages_by_status
 from hvcost.model.link import Link
 from hvcost.model.record import Facts
+from hvcost.tools import packages_of, versions_of
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def _prepared(
     packages: Sequence[str],
 ) -> _Prepared:
     host = operation.host
-    changes = _installations(host, packages)
+    changes = _installations(host, [*packages, *packages_of(spec["tools"])])
     changes += ensure_bridge(host, operation.host_interface, place.link)
     if place.is_real:
         check_way(operation.client, operation.client_interface, host, BRIDGE, place.link)
@@ -176,7 +177,9 @@ def _prepared(
             problems.append(str(error))
     if place.is_real and needs_xen:
         changes += boot.ensure_menu(host)
-    return _Prepared(changes, problems, facts.collect(host, operation.host_interface))
+    programs = versions() | versions_of(spec["tools"])
+    about_host = {**facts.collect(host, operation.host_interface), **facts.versions(host, programs)}
+    return _Prepared(changes, problems, about_host)
 
 
 def _installations(host: Connection, packages: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from hvcost.images.guest import GuestShape
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
 from hvcost.model.link import Link
+from hvcost.model.options import checked
 
 FOLDER = Path(__file__).parent
 TICKS_PER_S = 100  # USER_HZ, the same on every x86 machine
@@ -76,10 +77,7 @@ class RunningSystem:
 
 
 class Hypervisor(ABC):
-    """What a session needs of a hypervisor. `Options` is a frozen dataclass with a default for every field.
-
-    A field's metadata may hold `allowed`, a tuple of values.
-    """
+    """What a session needs of a hypervisor. `Options` is a dataclass as `hvcost.model.options` has it."""
 
     Options: ClassVar[type[Any]]
     boot_mode: ClassVar[BootMode] = "native"
@@ -91,6 +89,10 @@ class Hypervisor(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     # Those of them that an emulated host takes from Debian's suite sid, since its release has none that fit.
     sid_packages: ClassVar[tuple[str, ...]] = ()
+    # How the program that runs a guest is called, so that bare metal can tell whether there are any.
+    guest_program: ClassVar[str] = ""
+    # By the fact's name, a shell command that prints its version on a host; nothing if it is not installed.
+    versions: ClassVar[Mapping[str, str]] = {}
     # For the plan: expected time until the guest is ready in an emulated machine, beyond that machine's own.
     ready_nested_s: ClassVar[float] = 100.0
 
@@ -100,18 +102,15 @@ class Hypervisor(ABC):
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Any:
         """The options as `Options`; ConfigError that names the key and what is allowed."""
-        known = {field.name: field for field in fields(cls.Options)}
-        for key, value in options.items():
-            if key not in known:
-                allowed = ", ".join(known) or "none"
-                raise ConfigError(f"{key}: unknown option; allowed: {allowed}")
-            default = known[key].default
-            if type(value) is not type(default):
-                raise ConfigError(f"{key}: {value!r} is not allowed; allowed: {_kind(default)}")
-            choice = known[key].metadata.get("allowed")
-            if choice and value not in choice:
-                raise ConfigError(f"{key}: {value!r} is not allowed; allowed: {', '.join(map(str, choice))}")
-        return cls.Options(**options)
+        return checked(cls.Options, options)
+
+    @classmethod
+    def examine(cls, host: Connection) -> str:
+        """What of a host it depends on, in words, empty if nothing; changes nothing.
+
+        Raises MachineError if it cannot work on this machine.
+        """
+        return ""
 
     def prepare(self, host: Connection) -> list[str]:
         """Make the host ready for this hypervisor until its next boot; says what was changed. Repeatable."""
@@ -201,5 +200,12 @@ def load_driver(name: str) -> type[Hypervisor]:
     return driver
 
 
-def _kind(value: object) -> str:
-    return {bool: "true or false", int: "an integer", str: "a text"}[type(value)]
+def guest_programs() -> list[str]:
+    """Programs that run guests, of all hypervisors."""
+    programs = {load_driver(name).guest_program for name in names()}
+    return sorted(filter(None, programs))
+
+
+def versions() -> dict[str, str]:
+    """Shell commands that print the versions of all hypervisors that a host may have, by the fact's name."""
+    return {fact: command for name in names() for fact, command in load_driver(name).versions.items()}

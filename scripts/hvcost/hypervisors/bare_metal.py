@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect
+from hvcost.hypervisors import Hypervisor, RunningSystem, SystemPlan, expect, guest_programs
 from hvcost.machines.base import Connection
 
-# Programs that run guests.
-ALIVE = "R,S,D,T"  # one that has ended may wait for its parent
-GUESTS = "qemu-system|VBoxHeadless|systemd-nspawn"
+# States of processes; one that has ended may wait for its parent.
+ALIVE = "R,S,D,T"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class Driver(Hypervisor):
 
     def count_guests(self, host: Connection) -> int:
         """How many guests the host runs."""
-        return int(host.run(["pgrep", "--count", "--runstates", ALIVE, GUESTS], check=False).stdout)
+        programs = "|".join(guest_programs())
+        return int(host.run(["pgrep", "--count", "--runstates", ALIVE, programs], check=False).stdout)
 
     def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
         expect(machine, proof, "hypervisor", "none")

@@ -32,6 +32,10 @@ class Driver(qemu.Driver):
     cpuid_vendor = "KVMKVMKVM"
     ready_timeout_s = 240.0
 
+    @classmethod
+    def examine(cls, host: Connection) -> str:
+        return hardware_virtualisation(host, "kvm")
+
     def tap_options(self) -> str:
         return ",vhost=on" if self.options.vhost else ""
 

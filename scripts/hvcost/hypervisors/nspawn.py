@@ -49,6 +49,7 @@ class Driver(Hypervisor):
 
     Options = Options
     packages = ("systemd-container", "qemu-utils")
+    guest_program = "systemd-nspawn"
     ready_nested_s = 10.0
 
     def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from hvcost.errors import CommandError, MachineError
 from hvcost.hypervisors import GuestFiles, Hypervisor, RunningSystem, SystemPlan, expect
@@ -46,6 +46,10 @@ class Driver(Hypervisor):
 
     Options = Options
     packages = ("qemu-system-x86", "qemu-utils")
+    guest_program = "qemu-system"
+    versions: ClassVar[Mapping[str, str]] = {
+        "qemu_version": f"! command -v {PROGRAM} >/dev/null || {PROGRAM} --version | sed -n 's/.*version //p'"
+    }
     ready_nested_s = 140.0
     accelerator = "tcg"
     cpuid_vendor = "TCGTCGTCGTCG"

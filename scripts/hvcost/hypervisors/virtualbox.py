@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from hvcost.errors import MachineError
 from hvcost.hypervisors import (
@@ -37,6 +38,10 @@ NIC_DRIVERS = {"virtio": "virtio_net", "82540EM": "e1000", "Am79C973": "pcnet32"
 # VBoxManage wants to know whose machines it manages (its manual, section "VBoxManage").
 MANAGE = ("env", "HOME=/root", "USER=root", "VBoxManage")
 
+# The variable of UEFI that says whether only signed code is booted: four bytes of attributes, then 0 or 1.
+SECURE_BOOT = (
+    "cat /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -s ' ' | cut -d' ' -f6"
+)
 # Arguments: the socket. The guest's serial port connects to it as a client.
 WAIT_FOR_SOCKET = 'until [ -S "$1" ]; do sleep 0.1; done'
 # Arguments: machine, disk, which is kept. A machine stays locked for a moment after its end.
@@ -69,8 +74,23 @@ class Driver(Hypervisor):
     Options = Options
     ready_nested_s = 130.0
     packages = ("virtualbox", "virtualbox-dkms", "qemu-utils")
+    guest_program = "VBoxHeadless"
+    versions: ClassVar[Mapping[str, str]] = {
+        "virtualbox_version": "! command -v VBoxManage >/dev/null || "
+        f"{shlex.join(MANAGE)} --version | tail -n 1"
+    }
     # No release of Debian has it.
     sid_packages = ("virtualbox", "virtualbox-dkms")
+
+    @classmethod
+    def examine(cls, host: Connection) -> str:
+        found = hardware_virtualisation(host, "virtualbox")
+        if host.run(["sh", "-c", SECURE_BOOT]).stdout.strip() == "1":
+            raise MachineError(
+                f"{host.name}: virtualbox: secure boot is on, which refuses its unsigned kernel modules; "
+                "turn it off"
+            )
+        return found
 
     def prepare(self, host: Connection) -> list[str]:
         """Load VirtualBox's kernel modules."""

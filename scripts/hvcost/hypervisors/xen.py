@@ -50,6 +50,10 @@ class Driver(Hypervisor):
     boot_mode: ClassVar[BootMode] = "xen"
     ready_nested_s = 70.0  # dom0 takes longer to boot than the plain host
     packages = ("xen-system-amd64", "qemu-system-xen", "qemu-utils")
+    versions: ClassVar[Mapping[str, str]] = {
+        "xen_version": "! cd /sys/hypervisor/version 2>/dev/null || "
+        'echo "$(cat major).$(cat minor)$(cat extra)"'
+    }
     # Those of Debian 13 want its Python, which VirtualBox's packages replace.
     sid_packages = ("xen-system-amd64",)
 

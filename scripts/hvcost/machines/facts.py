@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from hvcost.machines.base import Connection
@@ -15,6 +16,17 @@ def collect(connection: Connection, interface: str) -> Facts:
     """Facts of a machine as flat names and values (`memory_kib` in KiB, `mtu` in bytes)."""
     output = connection.run(["sh", "-c", SCRIPT, "facts", interface], timeout_s=120).stdout
     return parse(output)
+
+
+def versions(connection: Connection, commands: Mapping[str, str]) -> Facts:
+    """Versions of programs on a machine: of each shell command the first line that it prints, by its name.
+
+    What prints nothing is left out.
+    """
+    lines = [
+        f"printf '%s=%s\\n' {name} \"$({{ {command}; }} | head -n 1)\"" for name, command in commands.items()
+    ]
+    return parse(connection.run(["sh", "-c", "\n".join(lines)], timeout_s=120).stdout)
 
 
 def parse(output: str) -> Facts:

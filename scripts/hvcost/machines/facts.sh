@@ -48,13 +48,3 @@ if command -v ethtool >/dev/null; then
     fact offloads_on "$(ethtool -k "$interface" 2>/dev/null |
         sed -n 's/^\([a-z-]*\): on.*/\1/p' | grep -E 'checksumming|offload|scatter-gather' | sort | tr '\n' ' ')"
 fi
-fact iperf_version "$(iperf --version 2>&1 | head -n 1)"
-if command -v qemu-system-x86_64 >/dev/null; then
-    fact qemu_version "$(qemu-system-x86_64 --version | sed -n 's/.*version //p' | head -n 1)"
-fi
-if command -v VBoxManage >/dev/null; then
-    fact virtualbox_version "$(VBoxManage --version 2>/dev/null | tail -n 1)"
-fi
-if [ -d /sys/hypervisor/version ]; then
-    (cd /sys/hypervisor/version && fact xen_version "$(cat major).$(cat minor)$(cat extra)")
-fi

@@ -100,6 +100,12 @@ def ask(machine: Connection, interface: str) -> Reading:
     return heard(machine, machine.run(["sh", "-c", READ, "witness", interface]).stdout, asked_s)
 
 
+def ask_clocks(machine: Connection) -> Reading:
+    """A machine's clocks alone, as they are now."""
+    asked_s = time.monotonic()
+    return heard(machine, machine.run(["sh", "-c", f"{CLOCKS}clocks", "witness"]).stdout, asked_s)
+
+
 def heard(machine: Connection, said: str, asked_s: float) -> Reading:
     """What a machine has just said when it was asked at `asked_s`."""
     return Reading(machine.name, said, round(asked_s, 3), round(time.monotonic(), 3))

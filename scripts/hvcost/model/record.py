@@ -1,19 +1,24 @@
 """The raw record: one repetition with everything that is needed to analyse it again, elsewhere and later.
 
-A record is written once and never edited. Tables, statistics and figures are functions of records alone.
+A record is written once and never edited. Tables, statistics and figures are functions of records alone. What
+all repetitions of a session have in common is in a file beside theirs, SESSION_FILE, which they name by its
+SHA-256, so that a repetition of another session among them is noticed. Files of format 1, each of which holds
+all of it, are read as well.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from hvcost.errors import ParseError
 
-FORMAT = 1
+FORMAT = 2
+SESSION_FILE = "session.json"
 
 Facts = Mapping[str, str | int | float]
 
@@ -30,7 +35,7 @@ class Command:
 
 @dataclass(frozen=True)
 class End:
-    """One end of a measurement with its verbatim output; `exit_code` None: it was stopped by us."""
+    """One process of a run with its verbatim output; `exit_code` None: it was stopped by us."""
 
     machine: str
     argv: tuple[str, ...]
@@ -73,11 +78,26 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Session:
+    """What all repetitions of a session have in common. `commands`: those before the first repetition."""
+
+    environment: str
+    system: str
+    boot: int
+    spec: Mapping[str, Any]
+    proof: Mapping[str, Any]
+    facts: Mapping[str, Facts | None]
+    commands: tuple[Command, ...] = ()
+
+
+@dataclass(frozen=True)
 class Record:
     """One repetition of one workload on one system in one environment.
 
-    `cpu_time_s`: what the host's processors spent during the client's run, by who spent it. `witnesses`: of
-    `client`, `server` and `host`, those of which there are any; None in files of the time before there were.
+    `outputs`: of the run's processes, by role. `cpu_time_s`: what the host's processors spent during the run,
+    by who spent it. `start`: commands of the session before its first repetition. `commands`: of this one; in
+    files of format 1, all since the session's start. `witnesses`: of `client`, `server` and `host`, those of
+    which there are any; None in files of the time before there were.
     """
 
     environment: str
@@ -90,39 +110,53 @@ class Record:
     started_at: str
     order: Order
     spec: Mapping[str, Any]
-    client: End | None
-    server: End | None
+    outputs: Mapping[str, End]
     cpu_time_s: Mapping[str, float] | None
     proof: Mapping[str, Any]
     facts: Mapping[str, Facts | None]
-    commands: tuple[Command, ...] = field(default=())
+    start: tuple[Command, ...] = ()
+    commands: tuple[Command, ...] = ()
     witnesses: Mapping[str, Witness] | None = None
 
 
+_SHARED = tuple(field.name for field in fields(Session) if field.name not in ("spec", "commands"))
+
+
+def session_of(record: Record) -> Session:
+    """What a repetition has in common with the others of its session."""
+    shared = {name: getattr(record, name) for name in _SHARED}
+    spec = {key: value for key, value in record.spec.items() if key != "workload"}
+    return Session(**shared, spec=spec, commands=record.start)
+
+
+def session_to_json(session: Session) -> str:
+    """Text of a session, the same for the same session, with a newline at its end."""
+    return _text(asdict(session))
+
+
 def to_json(record: Record) -> str:
-    """Text of a record, the same for the same record, with a newline at its end."""
-    return (
-        json.dumps({"format": FORMAT} | asdict(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    )
+    """Text of a repetition without its session, the same for the same record, with a newline at its end."""
+    own = asdict(record)
+    for name in (*_SHARED, "start"):
+        del own[name]
+    own["spec"] = {key: value for key, value in own["spec"].items() if key == "workload"}
+    own["session"] = _digest(session_to_json(session_of(record)))
+    return _text(own)
 
 
-def from_json(text: str, source: str) -> Record:
-    """Record from its text; `source` is named in the ParseError if it is not one."""
+def from_json(text: str, source: str, session: str) -> Record:
+    """Record from its text and its session's; `source` is named in the ParseError if they are none.
+
+    A text of format 1 needs no session's.
+    """
+    data = _object(text, source)
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ParseError(f"{source}: not a raw record: {error}") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ParseError(f"{source}: not a raw record of format {FORMAT}")
-    try:
-        del data["format"]
-        data["order"] = Order(**data["order"])
-        data["client"] = _end(data["client"])
-        data["server"] = _end(data["server"])
-        data["commands"] = tuple(
-            Command(**command | {"argv": tuple(command["argv"])}) for command in data["commands"]
-        )
-        data["witnesses"] = _witnesses(data.get("witnesses"))
+        if data.get("format") == 1:
+            data = _of_format_1(data)
+        elif data.get("format") == FORMAT:
+            data = _joined(data, session, source)
+        else:
+            raise ParseError(f"{source}: not a raw record of format 1 or {FORMAT}")
         record = Record(**data)
     except (AttributeError, KeyError, TypeError) as error:
         raise ParseError(f"{source}: raw record with missing or unknown fields: {error}") from error
@@ -134,21 +168,103 @@ def from_json(text: str, source: str) -> Record:
     return record
 
 
+def file_of(workload: str, repetition: int) -> str:
+    """Name of a repetition's file in its session's folder."""
+    return f"{workload}-{repetition}.json"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Files of all repetitions in a session's folder."""
+    return sorted(path for path in folder.glob("*.json") if path.name != SESSION_FILE)
+
+
 def read(path: Path) -> Record:
-    """Record from a file; ParseError if it does not hold one."""
-    return from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    """Record from a file, and its session's beside it; ParseError if they do not hold one."""
+    session = path.with_name(SESSION_FILE)
+    return from_json(_content(path), str(path), _content(session) if session.is_file() else "")
 
 
 def write(record: Record, path: Path) -> None:
-    """Write a record so that the file is either complete or absent."""
+    """Write a record so that the file is either complete or absent, beside its session's."""
+    _write(to_json(record), path)
+
+
+def write_session(session: Session, folder: Path) -> None:
+    """Write what a session's repetitions have in common into their folder, before the first of them."""
+    _write(session_to_json(session), folder / SESSION_FILE)
+
+
+def _write(text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(to_json(record), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def _end(data: dict[str, Any] | None) -> End | None:
-    return None if data is None else End(**data | {"argv": tuple(data["argv"])})
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    return json.dumps({"format": FORMAT} | dict(data), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _object(text: str, source: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise ParseError(f"{source}: not a raw record: {error}") from error
+    if not isinstance(data, dict):
+        raise ParseError(f"{source}: not a raw record of format 1 or {FORMAT}")
+    return data
+
+
+def _of_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a record from a file that holds all of it, with two ends, each null if there is none."""
+    own = {key: value for key, value in data.items() if key not in ("format", "client", "server")}
+    ends = {role: data[role] for role in ("client", "server") if data[role] is not None}
+    return _fields(own | {"outputs": ends, "witnesses": own.get("witnesses")})
+
+
+def _joined(data: Mapping[str, Any], session: str, source: str) -> dict[str, Any]:
+    """Fields of a record from its own file and its session's."""
+    if not session:
+        raise ParseError(f"{source}: {SESSION_FILE}, which belongs to it, is not in its folder")
+    if _digest(session) != data["session"]:
+        raise ParseError(f"{source}: is not of the session whose {SESSION_FILE} is beside it")
+    shared = _object(session, SESSION_FILE)
+    own = {key: value for key, value in data.items() if key not in ("format", "session")}
+    spec = shared["spec"] | own["spec"]
+    return _fields(
+        own
+        | {name: shared[name] for name in _SHARED}
+        | {"spec": spec, "start": _commands(shared["commands"])}
+    )
+
+
+def _fields(data: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a record from JSON's objects."""
+    return data | {
+        "order": Order(**data["order"]),
+        "outputs": {role: _end(end) for role, end in data["outputs"].items()},
+        "commands": _commands(data["commands"]),
+        "witnesses": _witnesses(data["witnesses"]),
+    }
+
+
+def _commands(data: list[dict[str, Any]]) -> tuple[Command, ...]:
+    return tuple(Command(**command | {"argv": tuple(command["argv"])}) for command in data)
+
+
+def _end(data: dict[str, Any]) -> End:
+    return End(**data | {"argv": tuple(data["argv"])})
 
 
 def _witnesses(data: dict[str, Any] | None) -> dict[str, Witness] | None:

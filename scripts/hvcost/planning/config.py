@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from hvcost import tools
 from hvcost.analysis.metrics import analysed
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
@@ -40,6 +41,7 @@ def read(path: Path, schema_path: Path) -> Experiment:
 def experiment(config: Any, schema_path: Path) -> Experiment:
     """Experiment from a configuration as YAML gives it, which is left as it is."""
     complete = completed(config, schema_path)
+    workloads, wrong_workloads = _workloads(complete["workloads"])
     systems = {
         name: System(name, spec["hypervisor"], spec["options"]) for name, spec in complete["systems"].items()
     }
@@ -58,18 +60,35 @@ def experiment(config: Any, schema_path: Path) -> Experiment:
         seed=complete["seed"],
         boots=complete["boots"],
         repetitions=complete["repetitions"],
-        workloads=complete["workloads"],
+        workloads=workloads,
         guest=complete["guest"],
         systems=systems,
         environments=environments,
         equivalence_margin=float(complete["analysis"]["equivalence_margin"]),
         claims=tuple(
-            _claim(name, spec, environments, complete["workloads"])
-            for name, spec in complete["claims"].items()
+            _claim(name, spec, environments, workloads) for name, spec in complete["claims"].items()
         ),
     )
-    raise_all([*_wrong_systems(result), *_wrong_environments(result), *_wrong_claims(result)])
+    raise_all(
+        [
+            *wrong_workloads,
+            *_wrong_systems(result),
+            *_wrong_environments(result),
+            *_wrong_claims(result),
+        ]
+    )
     return result
+
+
+def _workloads(given: Mapping[str, Spec]) -> tuple[dict[str, Spec], list[str]]:
+    """Workloads with all options of their tools, and complaints of those that are wrong."""
+    complete, complaints = {}, []
+    for name, workload in given.items():
+        try:
+            complete[name] = tools.completed(workload)
+        except ConfigError as error:
+            complaints.append(f"workloads.{name}.{error}")
+    return complete, complaints
 
 
 def _wrong_systems(experiment: Experiment) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
 from hvcost.model.description import Claim
+from hvcost.tools import packages_of, tool_names
 from hvcost.wording import listed
 
 BARE_METAL = "bare-metal"
@@ -82,6 +83,11 @@ class Experiment:
     equivalence_margin: float
     claims: tuple[Claim, ...]
 
+    @property
+    def tools(self) -> list[str]:
+        """Names of the tools that the workloads need."""
+        return sorted({workload["tool"] for workload in self.workloads.values()})
+
     def environment(self, name: str) -> Environment:
         """Environment by name; ConfigError if there is none."""
         if name not in self.environments:
@@ -124,12 +130,17 @@ class Experiment:
             "client": _hardware(place.client),
         }
 
+    def guest_packages(self) -> list[str]:
+        """Debian packages that the workloads need in the guest."""
+        return packages_of(self.tools)
+
     def preparation_spec(self, environment: str) -> Spec:
-        """What the preparation of a host needs: machines, link, hypervisors it must offer."""
+        """What the preparation of a host needs: machines, link, hypervisors and tools it must offer."""
         place = self.environment(environment)
         return {
             "environment": environment,
             "hypervisors": sorted({self.systems[name].hypervisor for name in place.systems}),
+            "tools": self.tools,
             "link": place.link,
             "host": _without_description(place.host),
             "client": _without_description(place.client),
@@ -181,12 +192,12 @@ def as_json(spec: object) -> str:
     return json.dumps(spec, sort_keys=True, ensure_ascii=False)
 
 
-def packages_of_hypervisors() -> Spec:
-    """Debian packages that all hypervisors together need on a host, those of the suite sid apart."""
+def packages_of_host_image() -> Spec:
+    """Debian packages that all hypervisors and tools need on a host, those of the suite sid apart."""
     drivers = [load_driver(name) for name in names()]
     sid = {package for driver in drivers for package in driver.sid_packages}
     release = {package for driver in drivers for package in driver.packages} - sid
-    return {"packages": sorted(release), "sid_packages": sorted(sid)}
+    return {"packages": sorted(release.union(packages_of(tool_names()))), "sid_packages": sorted(sid)}
 
 
 def _computer(machine: Spec) -> str:

@@ -64,7 +64,7 @@ def _of_session(session: Session, runs: int, results: Path, logs: Path, since_s:
         said = FAILURE.findall(log.read_text(encoding="utf-8", errors="replace"))
         if said:
             return Outcome(session, runs, 0, (), said[-1])
-    files = sorted((results / session.environment / "raw" / place).glob("*.json"))
+    files = record.files_in(results / session.environment / "raw" / place)
     new = [file for file in files if _is_new(file, since_s)]
     if len(new) < runs:
         return Outcome(session, runs, 0, (), "it was not started")

@@ -16,6 +16,7 @@ from pathlib import Path
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
 from hvcost.planning.experiment import Experiment
+from hvcost.tools import load_tool, options_of
 from hvcost.wording import counted, minutes
 
 FORMAT = 1
@@ -91,7 +92,8 @@ def estimate_s(experiment: Experiment, session: Session) -> float:
     is_nested = host.get("accelerator") == "tcg"
     guest_s = driver.ready_nested_s if is_nested else min(GUEST_READY_S, driver.ready_nested_s)
     runs_s = experiment.repetitions * sum(
-        workload["duration_s"] + BETWEEN_RUNS_S for workload in experiment.workloads.values()
+        load_tool(workload["tool"]).expected_s(options_of(workload)) + BETWEEN_RUNS_S
+        for workload in experiment.workloads.values()
     )
     return MACHINE_READY_S.get(host["connection"], 0.0) + guest_s + float(runs_s)
 

@@ -151,7 +151,7 @@ def _table(kind: type[T], results: Path, path: str, id: str) -> Table[T]:
 
 
 def _record(results: Path, files: Sequence[str]) -> Record | None:
-    """One record of a session: the first of its last workload knows the commands of all workloads."""
+    """One record of a session: the first of its last workload. Those of format 1 know all commands so far."""
     found = [results / file for file in files if (results / file).is_file()]
     of_last = [path for path in found if _workload(path) == _workload(found[-1])]
     return record.read(of_last[0]) if found else None

@@ -1,80 +1,136 @@
-"""Tools that measure: how to start their two ends, and what their output says.
+"""Tools that measure: which processes a run consists of, and what their outputs say.
 
-A tool is one module of this package whose name is the tool's name in the configuration and which
-holds a `TOOL`. Adding a tool is adding its file.
+A tool is one file of this folder, named as the configuration names it, that holds a `TOOL`. Files without one
+are no tools. Adding a tool is adding its file (docs/adding-a-tool.md).
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar
 
-from hvcost.errors import ConfigError
-from hvcost.model.metric import Metric
+from hvcost.errors import ConfigError, ParseError
+from hvcost.model.metric import Metric, Value
+from hvcost.model.options import checked
+from hvcost.model.process import Process
+from hvcost.model.record import End
+
+# A tool that moves bulk data has this among its details: the network cards have to have carried it.
+TRANSFERRED = Metric("transferred", "byte", "transferred data")
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What one end reports of one run, in base units.
+class NoOutput(ParseError):
+    """A process has left no output: nothing is known of it, neither good nor bad."""
 
-    A resolution is one step of the last digit that was printed. `ports`: the client's, one per stream, as
-    this end saw them; empty if the output does not tell.
+
+class Tool(ABC):
+    """What a session needs of a tool. `Options` is a dataclass as `hvcost.model.options` has it.
+
+    A tool of two ends has a background process, its server, and its client in the foreground. One that needs
+    nobody to answer, in the guest or on the client, has a single process in the foreground.
     """
 
-    role: Literal["client", "server"]
-    throughput_bps: float
-    transferred_bytes: float
-    duration_s: float
-    streams: int
-    throughput_resolution_bps: float
-    transferred_resolution_bytes: float
-    ports: frozenset[int] = frozenset()
+    # As the configuration names it.
+    name: ClassVar[str]
+    # Debian packages that client, host and guest need for it.
+    packages: ClassVar[tuple[str, ...]]
+    # Command line whose first line says the version, and how that line begins if another will not do.
+    version_argv: ClassVar[tuple[str, ...]]
+    version_begins: ClassVar[str] = ""
+    Options: ClassVar[type[Any]]
+    # What is analysed; the first is the primary one.
+    metrics: ClassVar[tuple[Metric, ...]]
+    # What is recorded beside it and never analysed.
+    details: ClassVar[tuple[Metric, ...]] = ()
+
+    @abstractmethod
+    def expected_s(self, options: Any) -> float:
+        """How long a run takes, for the plan that is shown before."""
+
+    @abstractmethod
+    def processes(self, options: Any, address: str) -> tuple[Process, ...]:
+        """What is run against or in the system at `address`: background processes, then the foreground's.
+
+        Each has a role of its own. Those in the background run on the `server`, are started in this order
+        before the foreground's, and stopped after it. Its end is the end of the run.
+        """
+
+    @abstractmethod
+    def read(self, options: Any, outputs: Mapping[str, End]) -> Mapping[str, Value]:
+        """Values of all metrics and details by name, from the outputs by role.
+
+        ParseError with the reason, beginning with the role, if the run does not count: the outputs hold no
+        figure, or do not agree with the options or with each other. It is NoOutput if nothing is wrong but
+        that there is an output missing (see `output_of`).
+        """
 
 
-class Tool(Protocol):
-    """A program with a server and a client end that measures the way between them."""
+def output_of(outputs: Mapping[str, End], role: str) -> End:
+    """Output of a process; NoOutput if there is none."""
+    if role not in outputs:
+        raise NoOutput(f"{role}: no output was recorded")
+    return outputs[role]
 
-    @property
-    def name(self) -> str:
-        """Name in the configuration, and of the program."""
 
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """What it measures; the first is the primary one."""
-
-    @property
-    def details(self) -> tuple[Metric, ...]:
-        """What is recorded beside it, and not analysed."""
-
-    @property
-    def server_port(self) -> int:
-        """TCP port at which the server listens: it is ready when this port is open."""
-
-    def client_argv(self, workload: Mapping[str, Any], address: str) -> tuple[str, ...]:
-        """Command line of the client; ConfigError if the workload's options are not the tool's."""
-
-    def server_argv(self, workload: Mapping[str, Any], address: str | None = None) -> tuple[str, ...]:
-        """Command line of the server, listening everywhere or at one address only."""
-
-    def deadline_s(self, workload: Mapping[str, Any]) -> float:
-        """How long a client may take before it is given up."""
-
-    def parse(self, text: str) -> Measurement:
-        """What the output of either end says; ParseError with the reason if it says no figure."""
+def check_exit(role: str, end: End) -> None:
+    """ParseError with its own words if a process of the foreground failed."""
+    if end.exit_code != 0:
+        said = end.stderr.strip() or end.stdout.strip() or "nothing"
+        raise ParseError(f"{role}: ended with exit code {end.exit_code} and said: {said}")
 
 
 def tool_names() -> list[str]:
-    """Names of all tools there are."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in modules if hasattr(importlib.import_module(f"{__name__}.{name}"), "TOOL"))
+    """Names of all tools there are, as the configuration names them."""
+    return sorted(
+        module.name.replace("_", "-")
+        for module in pkgutil.iter_modules(__path__)
+        if hasattr(importlib.import_module(f"{__name__}.{module.name}"), "TOOL")
+    )
 
 
 def load_tool(name: str) -> Tool:
     """The tool of that name; ConfigError with the names that exist if there is none."""
     names = tool_names()
     if name not in names:
-        raise ConfigError(f"tool: {name!r} is not one of: {', '.join(names)}")
-    return cast(Tool, importlib.import_module(f"{__name__}.{name}").TOOL)
+        raise ConfigError(f"{name!r} is not allowed; allowed: {', '.join(names)}")
+    tool: Tool = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").TOOL
+    return tool
+
+
+def options_of(workload: Mapping[str, Any]) -> Any:
+    """The options of a workload as its tool's dataclass.
+
+    The workload holds `tool` and options; what is left out has its default. ConfigError names the wrong key,
+    which is `tool` itself if there is no such tool.
+    """
+    try:
+        tool = load_tool(workload["tool"])
+    except ConfigError as error:
+        raise ConfigError(f"tool: {error}") from error
+    return checked(tool.Options, {key: value for key, value in workload.items() if key != "tool"})
+
+
+def completed(workload: Mapping[str, Any]) -> dict[str, Any]:
+    """A workload with all options of its tool; ConfigError as `options_of`."""
+    return {"tool": workload["tool"], **asdict(options_of(workload))}
+
+
+def packages_of(names: Iterable[str]) -> list[str]:
+    """Debian packages that these tools need."""
+    return sorted({package for name in names for package in load_tool(name).packages})
+
+
+def versions_of(names: Iterable[str]) -> dict[str, str]:
+    """Shell commands that print the versions of these tools, by the fact's name; nothing if it is missing."""
+    commands = {}
+    for name in names:
+        argv = load_tool(name).version_argv
+        commands[f"{name.replace('-', '_')}_version"] = (
+            f"! command -v {shlex.quote(argv[0])} >/dev/null || {shlex.join(argv)} 2>&1"
+        )
+    return commands

@@ -1,4 +1,4 @@
-"""iperf 2 over TCP: command lines of both ends, and a parser of everything that it prints.
+"""iperf 2 over TCP: both ends, a parser of everything that they print, and whether they saw the same run.
 
 The parser is strict, because a wrong number is worse than a missing one:
 
@@ -17,6 +17,11 @@ was interrupted, it reads as a complete, shorter run; CSV of several streams, cu
 reads as one stream. Compare `duration_s` and `streams` with what was asked for. On a slow path a
 client counts what it has sent into buffers, not what has arrived: compare with the server's report.
 And CSV of iperf 2.1 and later is the same at both ends: its role is given as `client`.
+
+So a run counts only if both ends have seen it. The client alone is no witness: iperf ends with exit code 0
+when it is refused, interrupted, or when the server dies under it. Nothing here depends on how fast a machine
+is: a slow connection or a slow guest makes times longer, at one end more than at the other, and that is no
+fault. What has to hold is that both ends counted the same bytes.
 """
 
 from __future__ import annotations
@@ -24,13 +29,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
-from hvcost.errors import ConfigError, ParseError
-from hvcost.model.metric import THROUGHPUT, Metric
-from hvcost.tools import Measurement
+from hvcost.errors import ParseError
+from hvcost.model.metric import THROUGHPUT, Metric, Value
+from hvcost.model.process import Listening, Process
+from hvcost.model.record import End
+from hvcost.tools import TRANSFERRED, Tool, check_exit, output_of
 
 PORT = 5001
 
@@ -38,6 +45,17 @@ PORT = 5001
 SEND_BUFFER_BITS = 8 * 4 * 1024**2
 SLOWEST_BPS = 1e6
 CONNECT_ROOM_S = 60.0
+
+# A client may end its clock a little before the time it was given.
+DURATION_TOLERANCE = 0.01
+# A report cannot be of a longer time than its program ran. This is for what two computers' clocks differ.
+OVERLONG_S = 0.05
+# A client that is stopped in the middle of a write does not count what it has written of this block (iperf's
+# default length of a buffer), and the server may get it all the same.
+BLOCK_BYTES = 128 * 1024
+# Files of the time before clocks were read have nothing but both ends' times to tell a stepped clock by.
+UNWITNESSED_TOLERANCE = 0.2
+UNWITNESSED_TOLERANCE_S = 2.0
 
 BYTES_PER_UNIT = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 BITS_PER_UNIT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
@@ -89,70 +107,174 @@ class _Report:
         return self.end.value - self.start.value
 
 
-class Iperf:
+@dataclass(frozen=True)
+class Measurement:
+    """What one end reports of one run, in base units.
+
+    A resolution is one step of the last digit that was printed. `ports`: the client's, one per stream, as
+    this end saw them; empty if the output does not tell.
+    """
+
+    role: Role
+    throughput_bps: float
+    transferred_bytes: float
+    duration_s: float
+    streams: int
+    throughput_resolution_bps: float
+    transferred_resolution_bytes: float
+    ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class IperfOptions:
+    """`duration_s`: how long a run transfers. `streams`: parallel TCP connections.
+
+    `window`: size of the socket buffers in bytes; None leaves it to iperf.
+    """
+
+    duration_s: int = field(default=10, metadata={"minimum": 1, "maximum": 86_400})
+    streams: int = field(default=1, metadata={"minimum": 1, "maximum": 128})
+    window: str | None = field(
+        default=None,
+        metadata={
+            "pattern": "[1-9][0-9]*[KMG]?",
+            "form": "a number of bytes with an optional K, M or G, such as 64K,",
+        },
+    )
+
+
+class Iperf(Tool):
     """iperf 2 as the study ran it: `iperf -s` in the guest, `iperf -c ADDRESS` on the client."""
 
     name = "iperf"
-    server_port = PORT
+    packages = ("iperf",)
+    version_argv = ("iperf", "--version")
+    version_begins = "iperf version 2"
+    Options = IperfOptions
     metrics = (THROUGHPUT,)
     details = (
-        Metric("transferred", "byte", "bytes that arrived"),
+        TRANSFERRED,
         Metric("duration", "s", "duration"),
         Metric("streams", "1", "streams"),
-        Metric("client_throughput", "bit/s", "throughput as the client has it"),
-        Metric("server_throughput", "bit/s", "throughput as the server has it"),
+        Metric("client_throughput", "bit/s", "throughput as the client saw it"),
+        Metric("server_throughput", "bit/s", "throughput as the server saw it"),
     )
 
-    def client_argv(self, workload: Mapping[str, Any], address: str) -> tuple[str, ...]:
-        options = _options(workload)
-        argv = ["iperf", "-c", address, "-t", f"{options.duration_s:.10g}"]
+    def expected_s(self, options: IperfOptions) -> float:
+        return float(options.duration_s)
+
+    def processes(self, options: IperfOptions, address: str) -> tuple[Process, ...]:
+        client = ["iperf", "-c", address, "-t", str(options.duration_s)]
         if options.streams > 1:
-            argv += ["-P", str(options.streams)]
+            client += ["-P", str(options.streams)]
         if options.window is not None:
-            argv += ["-w", options.window]
-        return tuple(argv)
+            client += ["-w", options.window]
+        limit_s = options.duration_s + options.streams * SEND_BUFFER_BITS / SLOWEST_BPS + CONNECT_ROOM_S
+        return (
+            Process("server", "server", ("iperf", "-s", "-B", address), limit_s, Listening(PORT)),
+            Process("client", "client", tuple(client), limit_s),
+        )
 
-    def server_argv(self, workload: Mapping[str, Any], address: str | None = None) -> tuple[str, ...]:
-        _options(workload)
-        return ("iperf", "-s") if address is None else ("iperf", "-s", "-B", address)
+    def read(self, options: IperfOptions, outputs: Mapping[str, End]) -> Mapping[str, Value]:
+        """The figure of the run is the lower rate of both ends, which is the one over the longer time.
 
-    def deadline_s(self, workload: Mapping[str, Any]) -> float:
-        options = _options(workload)
-        return options.duration_s + options.streams * SEND_BUFFER_BITS / SLOWEST_BPS + CONNECT_ROOM_S
-
-    def parse(self, text: str) -> Measurement:
-        return parse(text)
+        Both have counted the same bytes. The client's time ends when it has written its last, which may still
+        be on its way. The server's begins when it is ready to look at its clock; much may have been sent by
+        then. The run took at least as long as either says.
+        """
+        sent, arrived = _both(options, outputs)
+        figure = min(sent, arrived, key=lambda end: end.throughput_bps)
+        return {
+            "throughput": _rate(figure),
+            "transferred": Value(arrived.transferred_bytes, arrived.transferred_resolution_bytes),
+            "duration": Value(figure.duration_s),
+            "streams": Value(float(sent.streams)),
+            "client_throughput": _rate(sent),
+            "server_throughput": _rate(arrived),
+        }
 
 
 TOOL = Iperf()
 
 
-@dataclass(frozen=True)
-class _Options:
-    duration_s: float
-    streams: int
-    window: str | None
+def check_unwitnessed(options: IperfOptions, outputs: Mapping[str, End]) -> None:
+    """ParseError if both ends' times differ as they do if a clock was stepped; for runs without witnesses."""
+    sent, arrived = _both(options, outputs)
+    tolerance_s = max(UNWITNESSED_TOLERANCE * sent.duration_s, UNWITNESSED_TOLERANCE_S)
+    if arrived.duration_s > sent.duration_s + tolerance_s + SEND_BUFFER_BITS / arrived.throughput_bps:
+        raise ParseError(
+            f"server: the report is of {arrived.duration_s:g} s, but the client's of "
+            f"{sent.duration_s:g} s: the clock of one of them was stepped, or they are of two runs"
+        )
 
 
-def _options(workload: Mapping[str, Any]) -> _Options:
-    allowed = {"tool", "duration_s", "streams", "window"}
-    for key in workload:
-        if key not in allowed:
-            raise ConfigError(f"iperf has no option {key!r}; it has: {', '.join(sorted(allowed))}")
-    duration_s = workload.get("duration_s", 10)
-    if not _is_number(duration_s) or not 0 < duration_s <= 86_400:
-        raise ConfigError(f"duration_s: {duration_s!r} is not a number of seconds from 0 to 86400")
-    streams = workload.get("streams", 1)
-    if not isinstance(streams, int) or isinstance(streams, bool) or not 1 <= streams <= 128:
-        raise ConfigError(f"streams: {streams!r} is not a whole number from 1 to 128")
-    window = workload.get("window")
-    if window is not None and not (isinstance(window, str) and re.fullmatch(r"[1-9][0-9]*[KMG]?", window)):
-        raise ConfigError(f"window: {window!r} is neither null nor a size in bytes such as '64K'")
-    return _Options(float(duration_s), streams, window)
+def _both(options: IperfOptions, outputs: Mapping[str, End]) -> tuple[Measurement, Measurement]:
+    """What client and server measured of the same run, which is the one that was asked for."""
+    sent = _sent(options, output_of(outputs, "client"))
+    arrived = _of_end("server", output_of(outputs, "server"))
+    _check_same_run(sent, arrived)
+    return sent, arrived
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _sent(options: IperfOptions, client: End) -> Measurement:
+    """What the client says by itself; ParseError with the reason if that is not what was asked for."""
+    check_exit("client", client)
+    sent = _of_end("client", client)
+    if sent.duration_s < options.duration_s * (1 - DURATION_TOLERANCE):
+        raise ParseError(f"client: the report is of {sent.duration_s:g} s instead of {options.duration_s} s")
+    if client.duration_s is not None and sent.duration_s > client.duration_s + OVERLONG_S:
+        raise ParseError(
+            f"client: the report is of {sent.duration_s:g} s, but the run took {client.duration_s:g} s: "
+            f"the clock of {client.machine} was stepped"
+        )
+    if sent.streams != options.streams:
+        raise ParseError(f"client: the report is of {sent.streams} streams instead of {options.streams}")
+    return sent
+
+
+def _check_same_run(sent: Measurement, arrived: Measurement) -> None:
+    """ParseError unless what the server got is what the client sent, as far as their digits go.
+
+    TCP delivers everything or says so, and a server reports when it has read to the end.
+    """
+    if sent.streams != arrived.streams:
+        raise ParseError(
+            f"server: the report is of {arrived.streams} streams, the client's of {sent.streams}: "
+            "they are not of the same run"
+        )
+    if sent.ports and arrived.ports and sent.ports != arrived.ports:
+        raise ParseError(
+            f"server: its client was at port {_listed(arrived.ports)}, ours at {_listed(sent.ports)}: "
+            "they are not of the same run"
+        )
+    rounding = sent.transferred_resolution_bytes + arrived.transferred_resolution_bytes
+    allowance = rounding + BLOCK_BYTES * sent.streams
+    if abs(sent.transferred_bytes - arrived.transferred_bytes) > allowance:
+        raise ParseError(
+            f"server: it got {arrived.transferred_bytes:.0f} bytes, but the client sent "
+            f"{sent.transferred_bytes:.0f}: one of them did not see the whole run"
+        )
+
+
+def _listed(ports: frozenset[int]) -> str:
+    return ", ".join(map(str, sorted(ports)))
+
+
+def _rate(end: Measurement) -> Value:
+    return Value(end.throughput_bps, end.throughput_resolution_bps)
+
+
+def _of_end(role: Role, end: End) -> Measurement:
+    """What one end measured. Trouble is reported on standard error, often beside a report that looks good."""
+    try:
+        measured = parse(end.stdout + end.stderr)
+    except ParseError as error:
+        said = end.stderr.strip()
+        is_news = said and said not in str(error)
+        raise ParseError(f"{role}: {error}" + (f"; it said: {said}" if is_news else "")) from error
+    if measured.role != role:
+        raise ParseError(f"{role}: the output is that of a {measured.role}")
+    return measured
 
 
 def parse(text: str) -> Measurement:

@@ -1,0 +1,164 @@
+"""A tool that nobody has heard of is measured when its file is there, and nothing else was touched.
+
+The first is the example of docs/adding-a-tool.md, which runs on the client; the second runs in the system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from hvcost.model import record
+from workspace import PARTS, ROOT, Workspace
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+COUNTING = """
+from dataclasses import dataclass
+
+from hvcost.model.metric import Metric, Value
+from hvcost.model.process import Process
+from hvcost.tools import Tool, check_exit, output_of
+
+
+@dataclass(frozen=True)
+class CountingOptions:
+    up_to: int = 1000
+
+
+class Counting(Tool):
+    name = "counting"
+    packages = ("coreutils",)
+    version_argv = ("seq", "--version")
+    Options = CountingOptions
+    metrics = (Metric("counted", "1", "numbers"),)
+
+    def expected_s(self, options):
+        return 1.0
+
+    def processes(self, options, address):
+        return (Process("counting", "server", ("seq", str(options.up_to)), 60),)
+
+    def read(self, options, outputs):
+        end = output_of(outputs, "counting")
+        check_exit("counting", end)
+        return {"counted": Value(float(len(end.stdout.split())))}
+
+
+TOOL = Counting()
+"""
+# Programs of the copied package see its tools.
+READ = """
+import json, sys
+from pathlib import Path
+from hvcost.model import record
+from hvcost.tools.verdict import values
+print(json.dumps({name: one.value for name, one in values(record.read(Path(sys.argv[1]))).items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A session of this computer as bare metal, with two tools that are no part of the project."""
+    folder = tmp_path_factory.mktemp("tool") / "project"
+    folder.mkdir()
+    for part in set(PARTS) - {"scripts"}:
+        (folder / part).symlink_to(ROOT / part)
+    shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/adding-a-tool.md").read_text(), re.M | re.S
+    )
+    (folder / "scripts/hvcost/tools/ping.py").write_text(example)
+    (folder / "scripts/hvcost/tools/counting.py").write_text(COUNTING)
+    content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
+    content |= {
+        "repetitions": 2,
+        "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
+        "workloads": {
+            "latency": {"tool": "ping", "count": 20},
+            "numbers": {"tool": "counting"},
+            "tcp": {"tool": "iperf", "duration_s": 1},
+        },
+        "environments": {"one-file": content["environments"]["local"]},
+    }
+    (folder / "one-file.yaml").write_text(yaml.safe_dump(content))
+    workspace = Workspace(folder)
+    workspace.run(raw("latency", 1), "--configfile", "one-file.yaml")
+    return workspace
+
+
+def raw(workload: str, repetition: int) -> str:
+    return f"results/one-file/raw/bare-metal/boot1/{workload}-{repetition}.json"
+
+
+def values(workspace: Workspace, workload: str) -> dict[str, float]:
+    """What the copied package reads of the first repetition's raw file."""
+    said = subprocess.run(
+        [sys.executable, "-c", READ, str(workspace.folder / raw(workload, 1))],
+        env=os.environ | {"PYTHONPATH": str(workspace.folder / "scripts")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, float] = json.loads(said.stdout)
+    return found
+
+
+def content(workspace: Workspace, workload: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((workspace.folder / raw(workload, 1)).read_text())
+    return found
+
+
+def test_every_repetition_counts(measured: Workspace) -> None:
+    records = measured.records("one-file", "bare-metal")
+    assert [(one.status, one.reason) for one in records] == [("ok", None)] * 6
+    assert measured.left_behind() == []
+
+
+def test_a_tool_on_the_client_is_measured(measured: Workspace) -> None:
+    assert values(measured, "latency")["round_trip"] > 0
+    one = record.read(measured.folder / raw("latency", 1))
+    assert one.spec["workload"] == {"tool": "ping", "count": 20, "interval_ms": 10}
+    assert one.outputs["client"].machine == "one-file client"
+    assert set(one.witnesses or {}) == {"client", "host"}
+
+
+def test_a_tool_in_the_system_is_measured(measured: Workspace) -> None:
+    assert values(measured, "numbers") == {"counted": 1000.0}
+    one = record.read(measured.folder / raw("numbers", 1))
+    assert one.outputs["counting"].machine == "one-file host"
+    assert set(one.witnesses or {}) == {"client", "host", "server"}
+
+
+def test_its_version_is_a_fact_of_the_machines(measured: Workspace) -> None:
+    found = record.read(measured.folder / raw("latency", 1)).facts
+    for machine in ("client", "host"):
+        about = found[machine] or {}
+        assert str(about["ping_version"]).startswith("ping from iputils")
+        assert str(about["counting_version"]).startswith("seq (GNU coreutils)")
+
+
+def test_its_options_are_checked_before_anything_starts(measured: Workspace) -> None:
+    config = yaml.safe_load((measured.folder / "one-file.yaml").read_text())
+    config["workloads"]["latency"]["interval_ms"] = 1
+    (measured.folder / "wrong.yaml").write_text(yaml.safe_dump(config))
+    assert measured.start("--dry-run", "--configfile", "wrong.yaml").wait() != 0
+    complaint = "workloads.latency.interval_ms: 1 is not allowed; allowed: an integer, 2 to 10000"
+    assert complaint in measured.output()
+
+
+def test_a_thousand_repetitions_of_any_tool_are_less_than_30_megabytes(measured: Workspace) -> None:
+    (folder,) = (measured.folder / "results/one-file/raw/bare-metal").iterdir()
+    session = (folder / record.SESSION_FILE).stat().st_size
+    for file in record.files_in(folder):
+        assert session + 1000 * file.stat().st_size < 30e6, file
