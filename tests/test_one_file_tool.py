@@ -5,6 +5,7 @@ The first is the example of docs/adding-a-tool.md, which runs on the client; the
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -69,7 +70,7 @@ print(json.dumps({name: one.value for name, one in values(record.read(Path(sys.a
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A session of this computer as bare metal, with two tools that are no part of the project."""
+    """This computer, from configuration to report, with two tools that are no part of the project."""
     folder = tmp_path_factory.mktemp("tool") / "project"
     folder.mkdir()
     for part in set(PARTS) - {"scripts"}:
@@ -93,7 +94,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     }
     (folder / "one-file.yaml").write_text(yaml.safe_dump(content))
     workspace = Workspace(folder)
-    workspace.run(raw("latency", 1), "--configfile", "one-file.yaml")
+    workspace.run("all", "--configfile", "one-file.yaml")
     return workspace
 
 
@@ -131,6 +132,32 @@ def test_a_tool_on_the_client_is_measured(measured: Workspace) -> None:
     assert one.spec["workload"] == {"tool": "ping", "count": 20, "interval_ms": 10}
     assert one.outputs["client"].machine == "one-file client"
     assert set(one.witnesses or {}) == {"client", "host"}
+
+
+def test_its_metric_is_in_every_table_and_chart_and_in_the_report(measured: Workspace) -> None:
+    results = measured.folder / "results"
+    with (results / "one-file/statistics.csv").open(newline="") as table:
+        found = {(row["workload"], row["metric"]): row for row in csv.DictReader(table)}
+    assert set(found) == {
+        ("latency", "round_trip"),
+        ("numbers", "counted"),
+        ("tcp", "throughput"),
+        ("tcp", "host_cpu"),
+    }
+    row = found["latency", "round_trip"]
+    assert (row["unit"], row["role"], row["ok"], row["limit"], row["runs_at_limit"]) == (
+        "ms",
+        "primary",
+        "2",
+        "",
+        "0",
+    )
+    assert float(row["mean"]) > 0
+    for figure in ("means-latency", "ratios-latency", "means-numbers", "means-tcp", "means-tcp-host-cpu"):
+        assert (results / f"figures/{figure}.svg").is_file()
+    page = re.sub(r"<[^>]*>", "", (results / "report.html").read_text())
+    assert "round-trip time" in page
+    assert re.search(r"Bare metal, with no hypervisor at all, reaches 0\.\d+ ms\.", page)
 
 
 def test_a_tool_in_the_system_is_measured(measured: Workspace) -> None:
