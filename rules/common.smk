@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
@@ -74,7 +75,9 @@ ALL_MACHINES = experiments.as_json(
     [EXPERIMENT.machines_spec(env) for env in EXPERIMENT.environments]
 )
 
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# Programs run on the Python that runs Snakemake, unless an environment of conda was asked for.
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
 wildcard_constraints:

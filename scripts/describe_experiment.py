@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from hvcost import program
+from hvcost import files, program
 from hvcost.model import description
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def work() -> None:
-        arguments.output.write_text(description.as_text(arguments.experiment), encoding="utf-8")
+        files.write_text(arguments.output, description.as_text(arguments.experiment))
 
     return program.run(work, arguments.log)
 

@@ -14,7 +14,7 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import program
+from hvcost import files, program
 from hvcost.report import inputs, page
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,7 @@ def main() -> int:
 def make(experiment: Path, results: Path, output: Path) -> None:
     """Make the page of a folder of results."""
     html = page.render(inputs.read(experiment, results))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(html, encoding="utf-8")
+    files.write_text(output, html)
     log.info("%s: %d kB", output, len(html.encode()) // 1000)
 
 

@@ -8,7 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
-from hvcost import program
+from hvcost import files, program
 from hvcost.environments.preparation import prepare
 from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
@@ -37,9 +37,8 @@ def main() -> int:
         )
         for change in prepared["changes"]:
             log.info("%s host: %s", prepared["environment"], change)
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(prepared, indent=1, sort_keys=True, ensure_ascii=False)
-        arguments.output.write_text(text + "\n", encoding="utf-8")
+        files.write_text(arguments.output, text + "\n")
 
     return program.run(work, arguments.log)
 

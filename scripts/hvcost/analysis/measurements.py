@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from hvcost import files
 from hvcost.analysis.metrics import DETAIL, PRIMARY, SECONDARY, derived, known, metrics_of
 from hvcost.errors import ParseError
 from hvcost.model.metric import Value
@@ -94,8 +95,7 @@ def concatenate(paths: Sequence[Path]) -> pd.DataFrame:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table; floats as their shortest text that reads back as the same number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(path, columns=list(COLUMNS), index=False, lineterminator="\n", encoding="utf-8")
+    files.write_text(path, frame.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n"))
 
 
 def read_csv(path: Path) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from hvcost import files
 from hvcost.errors import ParseError
 
 SIGNIFICANT_DIGITS = 6
@@ -182,8 +183,7 @@ def as_csv(kind: type[Row], rows: Iterable[Row]) -> str:
 
 def write(kind: type[Row], rows: Iterable[Row], path: Path) -> None:
     """Write a table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_csv(kind, rows), encoding="utf-8")
+    files.write_text(path, as_csv(kind, rows))
 
 
 def read(kind: type[Row], path: Path) -> tuple[Row, ...]:

@@ -6,12 +6,14 @@ called within `style.house_style()`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hvcost import files
 from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.errors import ConfigError
 from hvcost.model.description import Environment
@@ -128,12 +130,15 @@ def parsed_json(text: str, option: str) -> object:
         raise ConfigError(f"{option}: not JSON: {error}") from error
 
 
-def replace_files(folder: Path, stems: Sequence[str], files: Mapping[str, bytes]) -> None:
-    """Write files to a folder and remove older figures of these stems, and nothing else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stem in stems:
-        for suffix in (".svg", ".png"):
-            for old in folder.glob(stem + suffix):
-                old.unlink()
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+def replace_files(folder: Path, stems: Sequence[str], pictures: Mapping[str, bytes]) -> None:
+    """Write pictures to a folder and remove older ones of these stems, and nothing else.
+
+    If there is no room for all of them, the older ones stay.
+    """
+    with contextlib.ExitStack() as stack:
+        for name, content in pictures.items():
+            stack.enter_context(files.replaced(folder / name)).write_bytes(content)
+        older = [old for stem in stems for suffix in (".svg", ".png") for old in folder.glob(stem + suffix)]
+    for old in older:
+        if old.name not in pictures:
+            old.unlink()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hvcost.errors import MachineError, ParseError
+from hvcost.files import write_text
 from hvcost.images import debian, emulator
 from hvcost.machines.base import sha256_of
 from hvcost.machines.local import LocalConnection
@@ -92,7 +93,7 @@ def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) ->
         },
         "packages": installed,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
 def load(manifest: Path) -> HostImage:

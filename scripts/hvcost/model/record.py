@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from hvcost import files
 from hvcost.errors import ParseError
 
 FORMAT = 2
@@ -186,19 +187,12 @@ def read(path: Path) -> Record:
 
 def write(record: Record, path: Path) -> None:
     """Write a record so that the file is either complete or absent, beside its session's."""
-    _write(to_json(record), path)
+    files.write_text(path, to_json(record))
 
 
 def write_session(session: Session, folder: Path) -> None:
     """Write what a session's repetitions have in common into their folder, before the first of them."""
-    _write(session_to_json(session), folder / SESSION_FILE)
-
-
-def _write(text: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    files.write_text(folder / SESSION_FILE, session_to_json(session))
 
 
 def _content(path: Path) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hvcost import files
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
 from hvcost.planning.experiment import Experiment
@@ -172,11 +173,8 @@ def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
 
 def write(plan: Plan, path: Path) -> None:
     """Write a plan so that the file is either complete or the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     text = json.dumps({"format": FORMAT} | asdict(plan), indent=1, sort_keys=True)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    files.write_text(path, text + "\n")
 
 
 def load_plan(path: Path) -> Plan:

@@ -378,6 +378,10 @@ def unmeasured(systems: Sequence[str], cells: Iterable[Cell]) -> list[str]:
 
 def limit(environment: Environment, cells: Sequence[Cell]) -> Sentence:
     """What the link carries, and whether it was the link that was measured."""
+    if cells and cells[0].row.limit is None:
+        return sentence(
+            "The link of {where} sets no limit to {title}.", where=environment.id, title=title(cells[0].row)
+        )
     mtu = int(environment.link["mtu"])
     return sentence(
         "The link of {where} runs at {rate} Mbit/s and carries at most {limit} Mbit/s of TCP: of the {taken} "
