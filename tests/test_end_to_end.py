@@ -67,6 +67,7 @@ def test_an_interrupted_image_build_leaves_no_mount_and_no_file(tmp_path: Path) 
     ]
     command += ["--guest", '{"cpus": 1, "memory_mib": 128, "disk_gib": 10}']
     command += ["--packages", ROOT / "envs/guest-packages.txt"]
+    command += ["--tools", '["iperf"]']
     building = subprocess.Popen(command, cwd=ROOT / "scripts", start_new_session=True)
     deadline = Deadline(120, "packages of the guest")
     while not (output / "scratch/root/usr/bin/busybox").exists():

@@ -202,6 +202,25 @@ def test_every_hypervisor_has_a_recorded_proof() -> None:
     assert {path.stem for path in PROOFS.glob("*.json")} == set(names())
 
 
+def test_a_guest_that_hangs_while_it_boots_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = iter([DeadlineExceeded("env1 virtualbox: boot of the guest: not within 300 s")])
+
+    @contextmanager
+    def booted(*_: object, **__: object) -> Iterator[BootedGuest]:
+        if (hang := next(tries, None)) is not None:
+            raise hang
+        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(virtualbox, "_listen", lambda host, socket: Silent())
+    driver = load_driver("virtualbox")({})
+    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    with driver.started(Scripted("host"), PLAN) as system:
+        assert system.proof["crashes_while_booting"] == [
+            "env1 virtualbox: boot of the guest: not within 300 s"
+        ]
+
+
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("other", names())
 def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) -> None:

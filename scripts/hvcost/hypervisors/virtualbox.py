@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hvcost.errors import MachineError
+from hvcost.errors import DeadlineExceeded, MachineError
 from hvcost.hypervisors import (
     GuestFiles,
     Hypervisor,
@@ -28,9 +28,10 @@ MACHINE = "hvcost-guest"
 MAC = "080027201003"  # in the range that is VirtualBox's
 MODULES = ("vboxdrv", "vboxnetflt")
 COMMAND_TIMEOUT_S = 180.0
-READY_TIMEOUT_S = 600.0
+# Of one try: now and then a guest hangs before it has said anything (a lost interrupt of nested translation).
+READY_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
-# A guest that VirtualBox itself stopped while it booted is started again this often.
+# A guest that VirtualBox stopped while it booted, or that hangs, is started again this often.
 RESTARTS = 2
 # By VirtualBox's name of the model, the driver that the guest has for it.
 NIC_DRIVERS = {"virtio": "virtio_net", "82540EM": "e1000", "Am79C973": "pcnet32"}
@@ -131,8 +132,11 @@ class Driver(Hypervisor):
     def _boot(
         self, host: Connection, plan: SystemPlan, stack: ExitStack, crashes: list[str]
     ) -> guest_system.BootedGuest:
-        """The booted guest, whose end is the stack's. Nothing was measured yet, so one that crashed is
-        started again, and the proof has what VirtualBox said about it (in `crashes`)."""
+        """The booted guest, whose end is the stack's.
+
+        Nothing was measured yet, so one that crashed or hangs is started again, and the proof says so (in
+        `crashes`).
+        """
         while True:
             _remove(host, plan)
             for arguments in self.command_lines(plan):
@@ -148,7 +152,7 @@ class Driver(Hypervisor):
             )
             try:
                 return stack.enter_context(booted)
-            except GuruMeditation as error:
+            except (GuruMeditation, DeadlineExceeded) as error:
                 if len(crashes) == RESTARTS:
                     raise
                 log.warning("%s; it is started again", error)
