@@ -28,6 +28,7 @@ from hvcost.analysis.rows import (
 from hvcost.errors import HvcostError
 from hvcost.model.description import Environment, environment_from
 from hvcost.report import inputs, page, words
+from hvcost.report.inputs import Place, Table
 from hvcost.report.words import Cell, Number, Pair, Placed
 
 HOSTILE = "<script>alert('x')</script> & \"{{ 7 * 7 }}\" {reason}"
@@ -168,6 +169,68 @@ def test_a_bare_metal_without_a_figure_is_no_baseline() -> None:
 def test_answers_begin_with_bare_metal_and_the_cheapest_and_end_with_what_failed() -> None:
     cells = [nothing(system="xen"), cell(system="qemu", mean=4e7), cell(mean=1e8), bare_metal()]
     assert [each.row.system for each in words.by_cost(cells)] == ["bare-metal", "kvm", "qemu", "xen"]
+
+
+CPU = {
+    "metric": "host_cpu",
+    "unit": "s/Gbit",
+    "role": "secondary",
+    "limit": None,
+    "limit_share": None,
+    "runs_at_limit": 0,
+}
+
+
+def spent(mean: float, **changes: Any) -> Cell:
+    """A cell of the host's processor time."""
+    return cell(**CPU | {"mean": mean, "median": mean, "median_low": None, "median_high": None} | changes)
+
+
+def test_where_the_link_hides_the_cost_processor_time_tells_systems_apart() -> None:
+    own = spent(17.4, ratio=2.73, ratio_low=2.52, ratio_high=3.06)
+    baseline = spent(6.4, system="bare-metal", ratio=1.0, ratio_low=None, ratio_high=None)
+    held, reference = cell(runs_at_limit=10, at_limit=True), bare_metal(runs_at_limit=10, at_limit=True)
+    place = Place(
+        environment(), Table("statistics-env1", "env1/statistics.csv", (), (), ()), (), None, (), {}
+    )
+    group = page.Group(place, "tcp", (reference, held), (baseline, own))
+    assert words.plain(group.says(held)).endswith(
+        " KVM takes 2.73 [2.52, 3.06] times bare metal’s host processor time, 17.4 against 6.40 s/Gbit."
+    )
+    seen = page.Group(place, "tcp", (bare_metal(), cell()), (baseline, own))
+    assert "processor time" not in words.plain(seen.says(cell()))
+
+
+def test_processor_time_that_is_not_known_of_both_is_not_spoken_of() -> None:
+    known = spent(17.4, ratio=2.73, ratio_low=2.52, ratio_high=3.06)
+    assert words.processor_time(None, known) == ()
+    assert words.processor_time(known, None) == ()
+    assert words.processor_time(spent(17.4, ratio=None), spent(6.4, system="bare-metal")) == ()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said_of_it"),
+    [
+        (1.2, 1.6, "KVM takes 1.40 [1.20, 1.60] times bare metal’s host processor time, 1.40 against 1.00"),
+        (0.9, 1.6, "KVM takes 1.40 [0.900, 1.60] times, which could not be told from chance, bare metal’s"),
+        (None, None, "KVM takes about 1.40 times bare metal’s"),
+    ],
+)
+def test_of_a_metric_of_which_less_is_better_times_are_told(
+    low: float | None, high: float | None, said_of_it: str
+) -> None:
+    own = spent(1.4, role="primary", ratio=1.4, ratio_low=low, ratio_high=high)
+    assert said(own, spent(1.0, role="primary", system="bare-metal", ratio=1.0)).startswith(said_of_it)
+
+
+def test_answers_begin_with_the_cheapest_where_less_is_better() -> None:
+    cells = [spent(9.0, system="qemu"), spent(3.0), spent(1.0, system="bare-metal"), spent(2.0, system="xen")]
+    assert [each.row.system for each in words.by_cost(cells)] == ["bare-metal", "xen", "kvm", "qemu"]
+
+
+def test_a_link_that_sets_no_limit_to_a_metric_is_said_to() -> None:
+    said_of_it = words.plain(words.limit(environment(), [spent(1.0)]))
+    assert said_of_it == "The link of env1 sets no limit to host processor time."
 
 
 def test_variants_keep_their_names() -> None:
