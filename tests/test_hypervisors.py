@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.errors import ConfigError, DeadlineExceeded, MachineError, ProofError
+from hvcost.errors import CommandError, ConfigError, DeadlineExceeded, MachineError, ProofError
 from hvcost.hypervisors import (
     Guest,
     GuestFiles,
@@ -219,6 +219,38 @@ def test_a_guest_that_hangs_while_it_boots_is_started_again(monkeypatch: pytest.
         assert system.proof["crashes_while_booting"] == [
             "env1 virtualbox: boot of the guest: not within 300 s"
         ]
+
+
+HOTPLUG = "libxl: error: libxl_create.c:1727:domcreate_launch_dm: Domain 1:unable to add disk devices"
+
+
+class Slow(Scripted):
+    """A host under Xen whose scripts take libxl too long, so many times; or that fails for another reason."""
+
+    def __init__(self, failures: int, stderr: str = HOTPLUG) -> None:
+        super().__init__("host")
+        self.failures = failures
+        self.stderr = stderr
+        self.destroyed = 0
+
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        self.destroyed += argv[:2] == ("xl", "destroy")
+        if argv[:2] == ("xl", "create") and self.failures:
+            self.failures -= 1
+            return 3, b"", self.stderr.encode()
+        return 0, b"1", b""
+
+
+def test_devices_that_take_libxl_too_long_are_attached_at_another_try() -> None:
+    host = Slow(xen.CREATE_TRIES - 1)
+    xen._create(host, "guest.cfg")
+    assert host.destroyed == xen.CREATE_TRIES - 1
+    with pytest.raises(CommandError, match="unable to add disk devices"):
+        xen._create(Slow(xen.CREATE_TRIES), "guest.cfg")
+    other = Slow(1, "xl: not enough memory")
+    with pytest.raises(CommandError, match="not enough memory"):
+        xen._create(other, "guest.cfg")
+    assert other.destroyed == 0
 
 
 @pytest.mark.parametrize("name", names())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hvcost.errors import MachineError
+from hvcost.errors import CommandError, MachineError
 from hvcost.hypervisors import (
     BootMode,
     GuestFiles,
@@ -24,11 +25,14 @@ from hvcost.images.guest import SERIAL_PORT, kernel_arguments
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection, Stream
 
+log = logging.getLogger(__name__)
+
 DOMAIN = "hvcost-guest"
 MAC = "00:16:3e:20:10:03"  # in the range that is Xen's
 XL_LOG = f"/var/log/xen/xl-{DOMAIN}.log"
 CREATE_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
+CREATE_TRIES = 3
 CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": SERIAL_PORT}
 # The first four disks of an HVM guest are IDE disks as well, and those cannot be read-only.
 DISKS = {"pv": "xvda", "pvh": "xvda", "hvm": "xvde"}
@@ -69,7 +73,7 @@ class Driver(Hypervisor):
         host.run(["sh", "-c", 'cat >"$1"', "configuration", file], stdin=text.encode())
         try:
             # Paused until its console has a listener.
-            host.run(["xl", "create", "-p", file], timeout_s=CREATE_TIMEOUT_S)
+            _create(host, file)
             with guest_system.booted(
                 plan.name,
                 self._open_console(host),
@@ -147,6 +151,24 @@ def parse_list(text: str) -> dict[str, float]:
 def parse_info(text: str) -> dict[str, str]:
     """`xl info` as names and values."""
     return dict(re.findall(r"^(\w+)\s*: (.*?)\s*$", text, re.MULTILINE))
+
+
+def _create(host: Connection, file: str) -> None:
+    """Create the domain, paused.
+
+    libxl gives the scripts that attach its devices 40 s on any machine (LIBXL_HOTPLUG_TIMEOUT), which a very
+    slow one needs for itself. The next try finds them in memory.
+    """
+    for _ in range(CREATE_TRIES - 1):
+        try:
+            host.run(["xl", "create", "-p", file], timeout_s=CREATE_TIMEOUT_S)
+            return
+        except CommandError as error:
+            if "unable to add" not in error.stderr:
+                raise
+            log.warning("%s; it is tried again", error)
+            _destroy(host)
+    host.run(["xl", "create", "-p", file], timeout_s=CREATE_TIMEOUT_S)
 
 
 def _destroy(host: Connection) -> None:
