@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
 
 import pytest
 from hvcost.environments import emulated
 from hvcost.errors import DeadlineExceeded
+from hvcost.images.host import HostImage
 from hvcost.machines.base import Stream
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
@@ -16,6 +19,7 @@ from hvcost.machines.local import LocalConnection, end_group
 
 BUSY = ["sh", "-c", "while :; do :; done"]
 IDLE = ["sleep", "600"]
+NO_CONSOLE = Path("/nonexistent")
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("late")
 def test_a_boot_that_is_at_work_is_waited_for() -> None:
     with running(BUSY) as process:
-        boot = emulated.Boot("quick host", process)
+        boot = emulated.Boot("quick host", process, NO_CONSOLE)
         deadline = Deadline(60, "the first hundredth of a second of processor time")
         while boot.cpu_time_s == 0.0:
             deadline.wait_a_little(0.01)
@@ -47,13 +51,68 @@ def test_a_boot_that_is_at_work_is_waited_for() -> None:
 def test_a_boot_that_has_had_its_time_of_the_processor_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulated, "BOOT_CPU_TIME_S", -1.0)
     with running(BUSY) as process:
-        assert emulated.Boot("quick host", process).hangs()
+        assert emulated.Boot("quick host", process, NO_CONSOLE).hangs()
+
+
+# What the kernel of an emulated machine printed of which a processor had lost its timer.
+STALL = """\
+[   24.773848] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:
+[   24.776503] rcu: 	(detected by 1, t=5252 jiffies, g=-1095, q=8928 ncpus=2)
+[   24.800611] rcu: rcu_preempt kthread timer wakeup didn't happen for 5246 jiffies! g-1095 f0x0
+[   24.801330] rcu: 	Possible timer handling issue on cpu=0 timer-softirq=25
+"""
+
+
+def test_a_boot_that_lost_its_timer_hangs_however_long_it_takes(tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    with running(BUSY) as process:
+        boot = emulated.Boot("quick host", process, console)
+        for warnings, hangs in ((0, False), (1, False), (2, False), (3, True)):
+            console.write_text(STALL * warnings)
+            assert boot.hangs() == hangs
+
+
+@pytest.mark.parametrize("hanging", [0, 1, emulated.BOOT_TRIES - 1, emulated.BOOT_TRIES])
+def test_a_machine_that_hangs_while_it_boots_is_switched_on_again(
+    hanging: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def wait(name: str, process: subprocess.Popen[bytes], *_: object) -> Reached:
+        started.append(process)
+        if len(started) <= hanging:
+            raise DeadlineExceeded("quick host: boot of the emulated machine: not within 300 s")
+        return Reached()
+
+    monkeypatch.setattr(emulated, "_wait_for_ssh", wait)
+    computer = LocalConnection("this computer")
+    here, no_image = cast(str, None), cast(HostImage, None)
+    console = tmp_path / "console.log"
+    on = emulated.switched_on("quick host", computer, here, IDLE, no_image, console, orderly=False)
+    if hanging == emulated.BOOT_TRIES:
+        with pytest.raises(DeadlineExceeded), on:
+            pass
+    else:
+        with on as connection:
+            assert isinstance(connection, Reached)
+            assert started[-1].poll() is None
+    assert len(started) == min(hanging + 1, emulated.BOOT_TRIES)
+    assert all(process.poll() is not None for process in started)
+
+
+class Reached:
+    """A machine that is up."""
+
+    slowness = 1.0
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.mark.usefixtures("late")
 def test_a_boot_that_does_nothing_hangs_and_is_named() -> None:
     with running(IDLE) as process:
-        boot = emulated.Boot("quick host", process)
+        boot = emulated.Boot("quick host", process, NO_CONSOLE)
         deadline = Deadline(60, "an idle emulator")
         while not boot.hangs():
             deadline.wait_a_little(0.01)

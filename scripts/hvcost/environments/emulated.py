@@ -34,6 +34,9 @@ SSH_PORT = 2222
 BOOT_TIMEOUT_S = 300.0
 BOOT_CPU_TIME_S = 600.0
 IDLE_SHARE = 0.01
+LOST_TIMER_WARNINGS = 3
+# A machine that hangs while it boots is switched on again: nothing was measured yet.
+BOOT_TRIES = 3
 # What a boot takes on the computer for which time limits are meant.
 USUAL_BOOT_S = 20.0
 POWER_OFF_TIMEOUT_S = 120.0
@@ -122,20 +125,32 @@ def switched_on(
     `orderly`: it is shut down, so that its disk keeps what was written; otherwise its plug is pulled.
     """
     inside = LocalConnection(computer.name, computer.journal, far)
-    errors = console_log.with_suffix(".qemu")
-    with errors.open("wb") as stderr:
-        process = inside.start(arguments, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
-    try:
-        watch = Boot(name, process)
-        connection = _wait_for_ssh(name, process, far, image, watch, console_log, computer.journal)
-        connection.slowness = max(1.0, watch.elapsed_s / USUAL_BOOT_S)
-        log.info("%s: emulated machine is up after %.0f s", name, watch.elapsed_s)
-        with contextlib.closing(connection):
-            yield connection
-            if orderly:
-                _power_off(connection, process)
-    finally:
-        end_group(process)
+    for tries_left in reversed(range(BOOT_TRIES)):
+        process = _power_on(inside, arguments, console_log)
+        try:
+            watch = Boot(name, process, console_log)
+            try:
+                connection = _wait_for_ssh(name, process, far, image, watch, console_log, computer.journal)
+            except DeadlineExceeded as error:
+                if not tries_left:
+                    raise
+                log.warning("%s; it is switched on again", error)
+                continue
+            connection.slowness = max(1.0, watch.elapsed_s / USUAL_BOOT_S)
+            log.info("%s: emulated machine is up after %.0f s", name, watch.elapsed_s)
+            with contextlib.closing(connection):
+                yield connection
+                if orderly:
+                    _power_off(connection, process)
+            return
+        finally:
+            end_group(process)
+
+
+def _power_on(inside: LocalConnection, arguments: list[str], console_log: Path) -> subprocess.Popen[bytes]:
+    console_log.unlink(missing_ok=True)
+    with console_log.with_suffix(".qemu").open("wb") as stderr:
+        return inside.start(arguments, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
 
 
 def _power_off(connection: SshConnection, process: subprocess.Popen[bytes]) -> None:
@@ -180,11 +195,12 @@ def _wait_for_ssh(
 
 
 class Boot:
-    """A boot that is under way, by the clock and by the processor time that its emulator has used."""
+    """A boot that is under way, by the clock, its emulator's processor time, and what its kernel says."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], console_log: Path) -> None:
         self._name = name
         self._process = process
+        self._console_log = console_log
         self._start_s = time.monotonic()
 
     @property
@@ -192,7 +208,9 @@ class Boot:
         return time.monotonic() - self._start_s
 
     def hangs(self) -> bool:
-        """Whether it has been going on for long, and not because it got little of the processor."""
+        """Whether it lost its timer, or goes on for long and not because it got little of the processor."""
+        if self._console_log.is_file() and _lost_timer(self._console_log.read_text(errors="replace")):
+            return True
         used_s = self.cpu_time_s
         is_idle = used_s < IDLE_SHARE * self.elapsed_s
         return self.elapsed_s > BOOT_TIMEOUT_S and (used_s > BOOT_CPU_TIME_S or is_idle)
@@ -209,6 +227,14 @@ class Boot:
         stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / TICKS_PER_S
+
+
+def _lost_timer(console: str) -> bool:
+    """Whether the kernel says again and again that a timer of its own does not fire (RCU's stall warnings).
+
+    Now and then QEMU loses a processor's timer. The machine goes on without it, and never gets up.
+    """
+    return console.count("timer wakeup didn't happen") >= LOST_TIMER_WARNINGS
 
 
 def _end_of(path: Path) -> str:
