@@ -61,11 +61,7 @@ SESSION_PRIORITIES = {
 }
 SESSION_FILES = [
     record.SESSION_FILE,
-    *(
-        record.file_of(workload, repetition)
-        for workload in EXPERIMENT.workloads
-        for repetition in range(1, EXPERIMENT.repetitions + 1)
-    ),
+    *record.planned_files(EXPERIMENT.workloads, EXPERIMENT.repetitions),
 ]
 COMPUTERS = {experiments.THIS_COMPUTER}.union(
     *(environment.computers for environment in EXPERIMENT.environments.values())

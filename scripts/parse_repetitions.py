@@ -38,10 +38,9 @@ def main() -> int:
 
     def work() -> None:
         raw = [
-            arguments.raw / f"boot{boot}" / record.file_of(workload, repetition)
+            arguments.raw / f"boot{boot}" / file
             for boot in range(1, arguments.boots + 1)
-            for workload in arguments.workloads
-            for repetition in range(1, arguments.repetitions + 1)
+            for file in record.planned_files(arguments.workloads, arguments.repetitions)
         ]
         parse(raw, arguments.output)
 

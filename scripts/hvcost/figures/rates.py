@@ -15,7 +15,6 @@ from hvcost.model.description import Environment
 from hvcost.model.metric import THROUGHPUT, Metric
 
 LOG_FROM_RATIO = 10.0
-RATE = "bit/s"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ UNITS = (
 
 def unit_for(largest: float, metric: Metric) -> Unit:
     """Unit of an axis that ends at this value; a gigabit link is 1000 Mbit/s, as is customary."""
-    if metric.unit != RATE:
+    if metric.unit != THROUGHPUT.unit:
         return Unit(metric.unit, 1.0)
     return next(unit for least_bps, unit in UNITS if largest >= least_bps)
 

@@ -159,16 +159,15 @@ def _create(host: Connection, file: str) -> None:
     libxl gives the scripts that attach its devices 40 s on any machine (LIBXL_HOTPLUG_TIMEOUT), which a very
     slow one needs for itself. The next try finds them in memory.
     """
-    for _ in range(CREATE_TRIES - 1):
+    for tries_left in reversed(range(CREATE_TRIES)):
         try:
             host.run(["xl", "create", "-p", file], timeout_s=CREATE_TIMEOUT_S)
             return
         except CommandError as error:
-            if "unable to add" not in error.stderr:
+            if not tries_left or "unable to add" not in error.stderr:
                 raise
             log.warning("%s; it is tried again", error)
             _destroy(host)
-    host.run(["xl", "create", "-p", file], timeout_s=CREATE_TIMEOUT_S)
 
 
 def _destroy(host: Connection) -> None:

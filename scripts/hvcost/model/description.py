@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hvcost.errors import ConfigError
+from hvcost.model import record
 from hvcost.model.link import tcp_limit_bps
 
 BASELINE = "bare-metal"
@@ -73,9 +74,8 @@ class Description:
     def raw_files(self, environment: Environment, system: str, boot: int) -> list[str]:
         """Planned files of a session, from the folder of results; what else is there is of another plan."""
         return [
-            f"{environment.id}/raw/{system}/boot{boot}/{workload}-{repetition}.json"
-            for workload in environment.workloads
-            for repetition in range(1, self.repetitions + 1)
+            f"{environment.id}/raw/{system}/boot{boot}/{file}"
+            for file in record.planned_files(environment.workloads, self.repetitions)
         ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -172,6 +172,13 @@ def from_json(text: str, source: str, session: str) -> Record:
 def file_of(workload: str, repetition: int) -> str:
     """Name of a repetition's file in its session's folder."""
     return f"{workload}-{repetition}.json"
+
+
+def planned_files(workloads: Iterable[str], repetitions: int) -> list[str]:
+    """Names of the files of a session that runs each workload so often."""
+    return [
+        file_of(workload, repetition) for workload in workloads for repetition in range(1, repetitions + 1)
+    ]
 
 
 def files_in(folder: Path) -> list[Path]:

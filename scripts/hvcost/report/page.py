@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from hvcost.analysis.measurements import as_measured
 from hvcost.analysis.metrics import PRIMARY
+from hvcost.figures import Subject
 from hvcost.model.link import tcp_limit_bps
 from hvcost.model.metric import HOST_CPU
 from hvcost.model.record import Record
@@ -208,10 +209,15 @@ def _first_charts(results: Results, groups: Sequence[Group]) -> list[Figure]:
     }
     found: list[Figure | None] = []
     for workload in _workloads(results):
-        names = [workload, *([f"{workload}-{HOST_CPU.name.replace('_', '-')}"] if workload in hidden else [])]
+        names = [workload, *([_processor_time(workload)] if workload in hidden else [])]
         figures = results.figures
         found += [figures.get(f"ratios-{name}", figures.get(f"means-{name}")) for name in names]
     return [figure for figure in found if figure]
+
+
+def _processor_time(workload: str) -> str:
+    """What charts of the host's processor time are called after."""
+    return Subject(workload, HOST_CPU, is_primary=False).name
 
 
 def _charts(
@@ -222,7 +228,7 @@ def _charts(
         (caption, figures[name])
         for workload in workloads
         for kind, caption in CAPTIONS.items()
-        for name in (f"{kind}-{workload}", f"{kind}-{workload}-{HOST_CPU.name.replace('_', '-')}")
+        for name in (f"{kind}-{workload}", f"{kind}-{_processor_time(workload)}")
         if name in figures
     ]
     return [(caption, figure) for caption, figure in found if figure not in but]

@@ -24,12 +24,12 @@ from hvcost.analysis.rows import (
 )
 from hvcost.model.description import BASELINE, UNDER_XEN, Environment
 from hvcost.model.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
-from hvcost.wording import counted
+from hvcost.model.metric import THROUGHPUT
+from hvcost.wording import counted, sentence_case
 
 T = TypeVar("T")
 
 DIGITS = 3
-RATE = "bit/s"
 CONFIGURATION = "configuration"
 PLANNED = "planned"
 NAMES = {
@@ -92,7 +92,7 @@ def name(system: str) -> str:
 def start(system: str) -> str:
     """The name of a system at the start of a sentence; the name of a variant stays as it is."""
     said = name(system)
-    return said[0].upper() + said[1:] if system in NAMES else said
+    return sentence_case(said) if system in NAMES else said
 
 
 def listed(items: Sequence[str]) -> str:
@@ -128,12 +128,12 @@ def mbit(bps: float) -> str:
 
 def amount(row: CellStatistics, value: float) -> str:
     """A value of a row in the unit that people use, without it."""
-    return mbit(value) if row.unit == RATE else rounded(value)
+    return mbit(value) if row.unit == THROUGHPUT.unit else rounded(value)
 
 
 def unit(row: CellStatistics) -> str:
     """The unit that people use for a row's values."""
-    return "Mbit/s" if row.unit == RATE else row.unit
+    return "Mbit/s" if row.unit == THROUGHPUT.unit else row.unit
 
 
 def title(row: CellStatistics) -> str:
@@ -340,7 +340,7 @@ def median(cell: Cell) -> Number:
         return Number("none", cell.id)
     if row.median_low is None or row.median_high is None:
         return Number(amount(row, row.median), cell.id)
-    size = 1e6 if row.unit == RATE else 1.0
+    size = 1e6 if row.unit == THROUGHPUT.unit else 1.0
     return Number(bracketed(row.median / size, row.median_low / size, row.median_high / size), cell.id)
 
 
