@@ -550,7 +550,7 @@ def test_an_order_of_nothing_is_said() -> None:
 
 def bare_metal(**changes: Any) -> CellStatistics:
     return factories.cell_statistics(
-        **{"system": "bare-metal", "ratio": 1.0, "ratio_low": None, "ratio_high": None}
+        **{"system": "bare-metal", "effect": 1.0, "effect_low": None, "effect_high": None}
         | {"median": 900e6, "median_low": 890e6, "median_high": 905e6}
         | changes
     )
@@ -559,23 +559,23 @@ def bare_metal(**changes: Any) -> CellStatistics:
 NOTHING: dict[str, Any] = {
     **{"ok": 0, "failed": 10, "values": 0},
     **dict.fromkeys(("mean", "median", "median_low", "median_high", "median_confidence")),
-    **dict.fromkeys(("ratio", "ratio_low", "ratio_high")),
+    **dict.fromkeys(("effect", "effect_low", "effect_high")),
     "note": "kvm in env1: 0 repetitions with a value, an interval needs 3",
 }
 NO_INTERVAL: dict[str, Any] = {
-    **dict.fromkeys(("median_low", "median_high", "median_confidence", "ratio_low", "ratio_high")),
+    **dict.fromkeys(("median_low", "median_high", "median_confidence", "effect_low", "effect_high")),
     "note": "kvm in env1: 1 repetition with a value, an interval needs 3",
 }
 LONG = [f"kvm-with-a-name-that-is-much-longer-than-others-{number}" for number in range(10)]
 cell = factories.cell_statistics
 
 CELLS: dict[str, list[CellStatistics]] = {
-    "normal": [bare_metal(), cell(), cell(system="xen", ratio=0.99, ratio_low=0.98, ratio_high=1.01)],
+    "normal": [bare_metal(), cell(), cell(system="xen", effect=0.99, effect_low=0.98, effect_high=1.01)],
     "one system": [cell()],
     "only bare metal": [bare_metal()],
     "ten systems with long names": [
         bare_metal(),
-        *(cell(system=name, ratio=0.004 * 2**place) for place, name in enumerate(LONG)),
+        *(cell(system=name, effect=0.004 * 2**place) for place, name in enumerate(LONG)),
         *(
             cell(system=name, environment="env2", median=94e6, runs_at_limit=10, at_limit=True)
             for name in LONG
@@ -584,7 +584,7 @@ CELLS: dict[str, list[CellStatistics]] = {
     "nothing": [],
     "all failed": [bare_metal(**NOTHING), cell(**NOTHING), cell(environment="env2", **NOTHING)],
     "no interval": [bare_metal(**NO_INTERVAL), cell(**NO_INTERVAL)],
-    "no baseline": [cell(ratio=None, ratio_low=None, ratio_high=None, note="bare metal was not measured")],
+    "no baseline": [cell(effect=None, effect_low=None, effect_high=None, note="bare metal was not measured")],
     "bare metal at the limit": [bare_metal(runs_at_limit=10, at_limit=True), cell()],
     "bare metal at the limit, no interval": [
         bare_metal(runs_at_limit=10, at_limit=True),
@@ -595,11 +595,13 @@ CELLS: dict[str, list[CellStatistics]] = {
     "some runs at the limit": [bare_metal(runs_at_limit=3), cell(runs_at_limit=2), cell(system="xen")],
     "bare metal twice": [
         bare_metal(),
-        cell(system="bare-metal-again", hypervisor="bare-metal", ratio=1.0, ratio_low=0.99, ratio_high=1.01),
+        cell(
+            system="bare-metal-again", hypervisor="bare-metal", effect=1.0, effect_low=0.99, effect_high=1.01
+        ),
     ],
     "median of zero": [cell(median=0.0, median_low=0.0, median_high=0.0)],
-    "interval from zero": [bare_metal(), cell(median_low=0.0, ratio_low=0.0)],
-    "faster than bare metal": [bare_metal(), cell(ratio=30.0, ratio_low=20.0, ratio_high=40.0)],
+    "interval from zero": [bare_metal(), cell(median_low=0.0, effect_low=0.0)],
+    "faster than bare metal": [bare_metal(), cell(effect=30.0, effect_low=20.0, effect_high=40.0)],
 }
 
 
@@ -716,7 +718,7 @@ def test_one_of_two_bare_metals_has_a_ratio_to_the_other() -> None:
 def test_ratios_have_the_digits_that_their_interval_needs(
     value: float, low: float, high: float, text: str
 ) -> None:
-    cells = [bare_metal(), cell(ratio=value, ratio_low=low, ratio_high=high)]
+    cells = [bare_metal(), cell(effect=value, effect_low=low, effect_high=high)]
     assert text in said(ratios.draw(two_environments(cells)[:1], cells, TCP))
 
 

@@ -99,8 +99,8 @@ def test_each_metric_has_statistics_comparisons_and_corrections_of_its_own() -> 
     ]
     made = cells(every, LINKS, 1)
     assert [cell.limit for cell in made if cell.metric == "host_cpu"] == [None, None]
-    assert made[3].ratio is not None
-    assert made[3].ratio > 10
+    assert made[3].effect is not None
+    assert made[3].effect > 10
 
 
 def sample(metric: Metric, values: list[float], system: str) -> Sample:

@@ -153,7 +153,7 @@ def test_tables_and_report_are_those_of_any_other_system(measured: Rack) -> None
     cells = {(cell.metric, cell.system): cell for cell in found}
     box, bare_metal = cells["throughput", "box"], cells["throughput", "bare-metal"]
     assert box.mean and bare_metal.mean
-    assert box.ratio == pytest.approx(box.mean / bare_metal.mean, rel=1e-4)
+    assert box.effect == pytest.approx(box.mean / bare_metal.mean, rel=1e-4)
     # Nobody can ask the host of somebody else's guest what its processors spent.
     spent = cells["host_cpu", "box"]
     assert (spent.ok, spent.failed, spent.unavailable) == (0, 0, box.planned)

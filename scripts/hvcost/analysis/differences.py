@@ -1,4 +1,4 @@
-"""How consistently two samples differ, by ranks: shown beside the ratio of means, which verdicts go by.
+"""How consistently two samples differ, by ranks: shown beside their means, which verdicts go by.
 
 Ranks and means are different questions. A system that is faster in nine runs of ten and slow in the tenth
 has the higher ranks, and may have the lower mean.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -248,7 +248,7 @@ def error_rates(scenario: Scenario, trials: int, seed: int) -> ErrorRates:
         interval = found.interval()
         ratio += interval.low <= 1 <= interval.high
         different += found.difference_p() < SIGNIFICANCE
-        off_by_margin = replace(found, ratio=found.ratio * (1 + MARGIN))
+        off_by_margin = found.times(1 + MARGIN)
         equivalent += off_by_margin.equivalence_p(MARGIN) < SIGNIFICANCE
     return ErrorRates(
         None if scenario.median_a is None else median / trials,
@@ -293,7 +293,7 @@ def power(spread: float, trials: int, seed: int) -> Power:
     for trial in range(trials):
         a, b = normal(random, VALUES, spread), normal(random, VALUES, spread)
         found = _bootstrap(a, b, f"{line} {trial}")
-        different += replace(found, ratio=found.ratio * DIFFERENCE).difference_p() < SIGNIFICANCE
+        different += found.times(DIFFERENCE).difference_p() < SIGNIFICANCE
         equivalent += found.equivalence_p(MARGIN) < SIGNIFICANCE
     return Power(different / trials, equivalent / trials)
 

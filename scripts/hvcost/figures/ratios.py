@@ -75,29 +75,29 @@ def _group(environment: Environment, cells: Sequence[CellStatistics]) -> forest.
 def _baseline(cells: Sequence[CellStatistics]) -> CellStatistics | None:
     """What the ratios are to. Bare metal may be there under two names: then one has an interval."""
     candidates = [cell for cell in cells if cell.hypervisor == BASELINE]
-    return min(candidates, key=lambda cell: cell.ratio_low is not None, default=None)
+    return min(candidates, key=lambda cell: cell.effect_low is not None, default=None)
 
 
 def _row(cell: CellStatistics, look: style.SystemStyle, baseline: CellStatistics | None) -> forest.Row:
-    if cell.ratio is None:
+    if cell.effect is None:
         return forest.Row(cell.system, look, instead=cell.note or "no ratio")
-    row = forest.Row(cell.system, look, cell.ratio)
+    row = forest.Row(cell.system, look, cell.effect)
     if cell is baseline:
         return replace(row, numbers=", ".join(filter(None, ("1", cell.limit_said))))
     held_back = baseline is not None and baseline.runs_at_limit > 0
     if held_back and cell.runs_at_limit:
         return replace(row, look=VAGUE, numbers=NOT_BY_THIS_LINK)
     side, bound = (-1, "at most ") if held_back else (1, "at least ") if cell.runs_at_limit else (0, "")
-    if cell.ratio_low is None or cell.ratio_high is None:
-        numbers = f"{bound}{_text(cell.ratio, cell.ratio / 10)}, no interval"
+    if cell.effect_low is None or cell.effect_high is None:
+        numbers = f"{bound}{_text(cell.effect, cell.effect / 10)}, no interval"
         if cell.note:
             numbers += f": {cell.note}"
         return replace(row, numbers=numbers, open_side=side)
-    finest = (cell.ratio_high - cell.ratio_low) / 2 or cell.ratio / 10
-    ratio, low, high = (_text(value, finest) for value in (cell.ratio, cell.ratio_low, cell.ratio_high))
+    finest = (cell.effect_high - cell.effect_low) / 2 or cell.effect / 10
+    ratio, low, high = (_text(value, finest) for value in (cell.effect, cell.effect_low, cell.effect_high))
     return replace(
         row,
-        interval=(cell.ratio_low, cell.ratio_high),
+        interval=(cell.effect_low, cell.effect_high),
         numbers=f"{bound}{ratio} [{low}, {high}]",
         open_side=side,
     )

@@ -15,6 +15,7 @@ from typing import Any
 from hvcost.errors import ConfigError
 from hvcost.model import record
 from hvcost.model.link import tcp_limit_bps
+from hvcost.model.metric import RATIO, Compared
 
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
@@ -25,6 +26,8 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Claim:
     """What somebody said: a ratio of means is from `at_least` to `at_most` (None: no bound).
+
+    Or their difference, in the metric's unit, if the metric is `compared` so.
 
     It is about one `metric` (None: the primary one) of each of `workloads`.
     Systems are compared `against` another in each of `environments`, or, where `against` is None, each with
@@ -41,6 +44,7 @@ class Claim:
     at_most: float | None
     workloads: tuple[str, ...]
     metric: str | None = None
+    compared: Compared = RATIO
 
     def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
         """What is compared, each as (environment, system)."""

@@ -158,7 +158,7 @@ def p_value(p: float) -> str:
 
 def share(row: CellStatistics) -> str:
     """A cell's share of bare metal."""
-    return "none" if row.ratio is None else str(Share(row.ratio, row.ratio_low, row.ratio_high))
+    return "none" if row.effect is None else str(Share(row.effect, row.effect_low, row.effect_high))
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
         text = "Bare metal, with no hypervisor at all, reaches {mean} {unit}."
         return sentence(text, mean=mean, unit=unit(row))
     note = f" (no interval: {row.note})" if row.note else ""
-    if bare_metal is None or bare_metal.row.mean is None or row.ratio is None:
+    if bare_metal is None or bare_metal.row.mean is None or row.effect is None:
         text = "{who} reaches a median of {median} {unit}{note}."
         note = "" if row.median_low else note
         return sentence(text, who=who, median=median(cell), unit=unit(row), note=note)
@@ -252,7 +252,7 @@ def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
     reference = Number(amount(bare_metal.row, bare_metal.row.mean), bare_metal.id)
     if known()[row.metric].better == "lower":
         return _times(cell, bare_metal)
-    share = Share(row.ratio, row.ratio_low, row.ratio_high)
+    share = Share(row.effect, row.effect_low, row.effect_high)
     return sentence(
         "{verdict}: it delivers {share} of bare metal’s {title}, {mean} of {reference} {unit}{note}.",
         verdict=_verdict(cell, share, is_bound=bare_metal.row.runs_at_limit > 0),
@@ -277,7 +277,7 @@ def is_held(cell: Cell, bare_metal: Cell | None) -> bool:
 def processor_time(cell: Cell | None, bare_metal: Cell | None) -> Sentence:
     """What a system costs in processor time of the host; nothing if that is not known of both."""
     known_of_both = (
-        cell and bare_metal and cell.row.ratio is not None and cell.row.mean and bare_metal.row.mean
+        cell and bare_metal and cell.row.effect is not None and cell.row.mean and bare_metal.row.mean
     )
     return (" ", *_times(cell, bare_metal)) if cell and bare_metal and known_of_both else ()
 
@@ -285,7 +285,7 @@ def processor_time(cell: Cell | None, bare_metal: Cell | None) -> Sentence:
 def _times(cell: Cell, bare_metal: Cell) -> Sentence:
     """A metric of which less is better, beside that of bare metal."""
     row = cell.row
-    low, high = row.ratio_low, row.ratio_high
+    low, high = row.effect_low, row.effect_high
     if low is None or high is None:
         verdict = "about {ratio} times"
     elif low <= 1 <= high:
@@ -295,7 +295,7 @@ def _times(cell: Cell, bare_metal: Cell) -> Sentence:
     return sentence(
         "{who} takes " + verdict + " bare metal’s {title}, {mean} against {reference} {unit}.",
         who=start(row.system),
-        ratio=Number(bracketed(row.ratio or 0.0, low, high), cell.id),
+        ratio=Number(bracketed(row.effect or 0.0, low, high), cell.id),
         title=title(row),
         mean=Number(amount(row, row.mean or 0.0), cell.id),
         reference=Number(amount(row, bare_metal.row.mean or 0.0), bare_metal.id),
@@ -676,7 +676,7 @@ def same_system(pair: Pair) -> Sentence:
 def comparison_ratio(compared: Pair | Claim) -> str:
     """The ratio of a comparison with its interval."""
     row = compared.row
-    return "none" if row.ratio is None else bracketed(row.ratio, row.ratio_low, row.ratio_high)
+    return "none" if row.effect is None else bracketed(row.effect, row.effect_low, row.effect_high)
 
 
 def allowed(row: ClaimVerdict) -> str:
@@ -697,7 +697,7 @@ REASONS = {
 
 def reason(row: ClaimVerdict) -> str:
     """Why a comparison of a claim has its verdict."""
-    why = "there is no interval" if row.ratio_low is None else REASONS.get(row.verdict, "")
+    why = "there is no interval" if row.effect_low is None else REASONS.get(row.verdict, "")
     if row.bound and row.verdict == INCONCLUSIVE:
         why = "the link leaves the interval open"
     return "; ".join(filter(None, (why, row.note)))
