@@ -115,8 +115,7 @@ def _row(
         return forest.Row(environment.id, look, instead="median 0")
     at_limit = f", {cell.limit_said}" if cell.limit_said else ""
     median = number_text(cell.median / unit.size)
-    has_no_end = cell.median_low is None or cell.median_high is None
-    if has_no_end or (is_logarithmic and not cell.median_low):
+    if cell.median_low is None or cell.median_high is None or (is_logarithmic and not cell.median_low):
         return forest.Row(
             environment.id, look, cell.median / unit.size, numbers=f"{median}, no interval{at_limit}"
         )

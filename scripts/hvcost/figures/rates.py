@@ -62,8 +62,8 @@ def rate_text(bps: float) -> str:
 def value_axis(axes: Axes, values: Sequence[float], levels: Sequence[Level], metric: Metric) -> Unit:
     """Set up the y axis for values and for what the links set, both of which it always shows.
 
-    It starts at zero, unless the lowest value would lie flat on it: then it is logarithmic. It reaches so far
-    at least as what counts as a difference, so that zeros have an axis, and what is next to nothing no height.
+    It starts at zero, unless the lowest value would lie flat on it: then it is logarithmic. It reaches at
+    least so far as what counts as a difference: zeros have an axis then, and next to nothing has no height.
     """
     shown = [*values, *(level.value for level in levels), metric.margin or 0.0]
     shown = shown if max(shown) > 0 else [1.0]
