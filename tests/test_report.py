@@ -27,9 +27,9 @@ from hvcost.analysis.rows import (
 )
 from hvcost.errors import HvcostError
 from hvcost.model.description import Environment, environment_from
-from hvcost.report import inputs, page, words
+from hvcost.report import inputs, numbers, page, words
 from hvcost.report.inputs import Place, Table
-from hvcost.report.words import Cell, Number, Pair, Placed
+from hvcost.report.numbers import Cell, Number, Pair, Placed
 
 HOSTILE = "<script>alert('x')</script> & \"{{ 7 * 7 }}\" {reason}"
 STUDY = {"bare-metal": 567e6, "xen": 150e6, "virtualbox": 60e6, "qemu": 41e6, "kvm": 184e6}
@@ -240,15 +240,15 @@ def test_variants_keep_their_names() -> None:
 @pytest.mark.parametrize(
     ("share", "text", "cost"),
     [
-        (words.Share(0.3312, 0.3141, 0.3489), "33 % [31, 35]", "67"),
-        (words.Share(0.0728, 0.0711, 0.0742), "7.3 % [7.1, 7.4]", "92.7"),
-        (words.Share(0.5321, 0.5311, 0.5334), "53.2 % [53.1, 53.3]", "46.8"),
-        (words.Share(0.99555, 0.99554, 0.99556), "99.56 % [99.55, 99.56]", "0.44"),
-        (words.Share(0.5, 0.5, 0.5), "50.00 % [50.00, 50.00]", "50.00"),
-        (words.Share(0.5, None, None), "50 %", "50"),
+        (numbers.Share(0.3312, 0.3141, 0.3489), "33 % [31, 35]", "67"),
+        (numbers.Share(0.0728, 0.0711, 0.0742), "7.3 % [7.1, 7.4]", "92.7"),
+        (numbers.Share(0.5321, 0.5311, 0.5334), "53.2 % [53.1, 53.3]", "46.8"),
+        (numbers.Share(0.99555, 0.99554, 0.99556), "99.56 % [99.55, 99.56]", "0.44"),
+        (numbers.Share(0.5, 0.5, 0.5), "50.00 % [50.00, 50.00]", "50.00"),
+        (numbers.Share(0.5, None, None), "50 %", "50"),
     ],
 )
-def test_a_share_has_as_many_digits_as_its_interval_bears(share: words.Share, text: str, cost: str) -> None:
+def test_a_share_has_as_many_digits_as_its_interval_bears(share: numbers.Share, text: str, cost: str) -> None:
     assert (str(share), share.cost) == (text, cost)
 
 
@@ -266,13 +266,13 @@ def test_a_share_has_as_many_digits_as_its_interval_bears(share: words.Share, te
     ],
 )
 def test_numbers_have_three_digits_and_no_exponent(value: float, text: str) -> None:
-    assert words.rounded(value) == text
+    assert numbers.rounded(value) == text
 
 
 def test_the_ends_of_an_interval_are_told_apart() -> None:
-    assert words.bracketed(1.0016, 0.999851, 1.00336) == "1.002 [0.9999, 1.003]"
-    assert words.bracketed(2.0, 2.0, 2.0) == "2.00 [2.00, 2.00]"
-    assert words.bracketed(2.0, None, None) == "2.00"
+    assert numbers.bracketed(1.0016, 0.999851, 1.00336) == "1.002 [0.9999, 1.003]"
+    assert numbers.bracketed(2.0, 2.0, 2.0) == "2.00 [2.00, 2.00]"
+    assert numbers.bracketed(2.0, None, None) == "2.00"
 
 
 def test_the_link_is_named_where_bare_metal_reached_it() -> None:
@@ -540,7 +540,7 @@ def claim(**changes: Any) -> ClaimVerdict:
     ],
 )
 def test_what_a_claim_allows(bounds: tuple[float | None, float | None], text: str) -> None:
-    assert words.allowed(claim(at_least=bounds[0], at_most=bounds[1])) == text
+    assert numbers.allowed(claim(at_least=bounds[0], at_most=bounds[1])) == text
 
 
 @pytest.mark.parametrize(

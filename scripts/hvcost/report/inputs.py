@@ -20,7 +20,7 @@ from hvcost.errors import ConfigError, ParseError
 from hvcost.model import description, record
 from hvcost.model.description import Description, Environment
 from hvcost.model.record import Record
-from hvcost.report.words import Placed
+from hvcost.report.numbers import Placed
 
 # Names become parts of paths and ids; the configuration's schema allows no others.
 NAME = re.compile(r"[a-z][a-z0-9-]*")
