@@ -361,6 +361,21 @@ MISTAKES += [
         CLAIM | {"ratio": {}},
         "claims.fast.ratio: {} is not allowed; allowed: a mapping with at least one",
     ),
+    (
+        "claims/fast",
+        {key: value for key, value in CLAIM.items() if key != "ratio"},
+        "claims.fast: allowed: one of ratio, difference",
+    ),
+    (
+        "claims/fast",
+        CLAIM | {"difference": {"at_most": 1}},
+        "claims.fast: allowed: one of ratio, difference",
+    ),
+    (
+        "claims/fast",
+        {key: value for key, value in CLAIM.items() if key != "ratio"} | {"difference": {"at_most": 1}},
+        "claims.fast.difference: 'throughput' of workload tcp is not compared so; allowed: ratio",
+    ),
     ("claims/a claim", CLAIM, "claims: the name: 'a claim' is not allowed; allowed: a text: letters, digits"),
 ]
 
