@@ -21,8 +21,8 @@ import numpy as np
 import plot_environment
 import pytest
 from hvcost import figures
+from hvcost.analysis import cells, rows, samples
 from hvcost.analysis import measurements as tables
-from hvcost.analysis import rows
 from hvcost.analysis.measurements import Repetition
 from hvcost.analysis.rows import CellStatistics
 from hvcost.errors import ConfigError, HvcostError
@@ -498,6 +498,38 @@ def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
     kvm = [p.value for p in tables.as_measured(points) if p.system == "kvm"]
     drawn = [y for _x, y in sorted(points_of(axes))]
     assert drawn[-3:] == pytest.approx([value / 1e6 for value in kvm if value is not None])
+
+
+def test_means_over_uneven_boots_are_those_of_the_table() -> None:
+    """Of one boot in three most repetitions failed, and its others count no less for that."""
+    environment = environment_from(factories.environment_config("kvm"))
+    records = [
+        factories.failed_record(boot=boot, repetition=n, facts=factories.boots_of(f"h{boot}", f"g{boot}"))
+        if boot == 1 and n > 1
+        else factories.raw_record(
+            (100 if boot == 1 else 400) * 1e6,
+            boot=boot,
+            repetition=n,
+            facts=factories.boots_of(f"h{boot}", f"g{boot}"),
+        )
+        for boot in (1, 2, 3)
+        for n in (1, 2, 3, 4)
+    ]
+    frame = tables.from_records(records)
+    (table, _cpu) = cells.cells(
+        samples.samples(frame, ["kvm"], 3), {"env1": {"rate_mbit": 1000, "mtu": 1500}}, 1
+    )
+    assert table.level == "boot"
+    assert table.mean == pytest.approx((100 + 400 + 400) / 3 * 1e6)
+    picture = means.draw([environment], factories.primary(frame), [table], TCP)
+    (axes,) = picture.figure.axes
+    (drawn,) = [heights(line) for line in axes.get_lines() if line.get_linewidth() == 2.2]
+    assert drawn == pytest.approx([300, 300])
+    assert "300" in said(picture)
+    assert "mean 300 Mbit/s" in picture.description
+    # Of repetitions there is no mean beside it that another table has not.
+    shown = repetitions.draw(environment, factories.primary(frame), TCP, with_bare_metal=True)
+    assert "mean" not in shown.description
 
 
 def test_each_system_deviates_from_its_own_median() -> None:
