@@ -135,7 +135,7 @@ def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
     mean = Number(amount(row, row.mean), cell.id)
     if cell == bare_metal:
         if row.compared == DIFFERENCE:
-            text = "Bare metal, with no hypervisor at all: a {title} of {mean} {unit}."
+            text = "Bare metal, with no hypervisor at all: {mean} {unit} of {title}."
             return sentence(text, title=title(row), mean=mean, unit=unit(row))
         text = "Bare metal, with no hypervisor at all, reaches {mean} {unit}."
         return sentence(text, mean=mean, unit=unit(row))
