@@ -12,7 +12,7 @@ from hvcost.figures import Picture, Subject, emulated_note, environment_notes, f
 from hvcost.figures.rates import LOG_FROM_RATIO
 from hvcost.figures.text import LINK
 from hvcost.model.description import BASELINE, Environment
-from hvcost.model.metric import RATIO, Metric
+from hvcost.model.metric import DIFFERENCE, RATIO, Metric
 from hvcost.wording import difference_unit, sentence_case
 
 VAGUE = style.SystemStyle(LINK, "o", filled=False)
@@ -103,6 +103,9 @@ def _row(
         return replace(row, numbers=numbers, open_side=side)
     ends = (cell.effect_low, cell.effect_high)
     finest = (cell.effect_high - cell.effect_low) / 2 or abs(cell.effect) / 10
+    if metric.compared == DIFFERENCE:
+        # An end that is near zero is not zero.
+        finest = min([finest / 10, *(abs(end) for end in ends if end)])
     effect, low, high = (_text(value, finest, metric) for value in (cell.effect, *ends))
     return replace(
         row,
