@@ -36,6 +36,7 @@ APPLETS = (
     "base64", "cat", "dd", "grep", "head", "hostname", "ip", "mkdir", "poweroff", "readlink", "rm", "sed",
     "setsid", "sh", "sleep", "sort", "stty", "tail", "timeout", "tr", "uname",
 )  # fmt: skip
+INITRAMFS_APPLETS = ("findfs", "modprobe", "mount", "poweroff", "sh", "sleep", "switch_root")
 # What a package's installation leaves behind that differs from one time to the next, or that nothing needs.
 REMOVED = (
     "boot",
@@ -147,9 +148,8 @@ def _make_initramfs(
     for name in ("bin", "sbin", "lib"):
         (tree / name).symlink_to("usr/bin" if name != "lib" else "usr/lib")
     shutil.copy(root / "usr/bin/busybox", tree / "usr/bin/busybox")
-    for applet in computer.run([str(root / "usr/bin/busybox"), "--list"]).stdout.split():
-        if applet != "busybox":
-            (tree / "usr/bin" / applet).symlink_to("busybox")
+    for applet in INITRAMFS_APPLETS:
+        (tree / "usr/bin" / applet).symlink_to("busybox")
     wanted = debian.read_package_list(FILES / "modules")
     source = root / "usr/lib/modules" / release
     for path in _with_dependencies(source, wanted):
