@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError
-from hvcost.machines import console as console_module
 from hvcost.machines import local
+from hvcost.machines import shell as shell_module
 from hvcost.machines.base import Journal, sha256_at, sha256_of
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
@@ -163,10 +163,11 @@ class Guest:
             return
         if data == b"\n":
             return
-        number, seconds, command = data.decode().rstrip("\n").split(" ", 2)
+        number, run, seconds, command = data.decode().rstrip("\n").split(" ", 3)
+        assert run == "run"
         done = subprocess.run(["timeout", seconds, "bash", "-c", command], capture_output=True)
         outputs = [base64.b64encode(output).decode() for output in (done.stdout, done.stderr)]
-        answer = f"[ 1.0] kernel: noise\n@{number} {done.returncode} ={outputs[0]} ={outputs[1]}\n"
+        answer = f"[ 1.0] noise\n={outputs[0]} ={outputs[1]}\n\n@{number} {done.returncode}\n"
         # In pieces, as a serial port delivers it.
         half = len(answer) // 2
         self._pending += [answer[:half].encode(), answer[half:].encode()]
@@ -183,7 +184,7 @@ class Guest:
 
 def test_console_waits_for_the_guest() -> None:
     console = ConsoleConnection("guest", Guest())
-    console.wait_until_ready(Deadline(1, "boot"))
+    console.console.wait_until_ready(Deadline(1, "boot"))
     assert console.run(["echo", "a b"]).stdout == "a b\n"
 
 
@@ -197,17 +198,17 @@ def test_console_arguments_arrive_as_they_are_in_one_line(arguments: list[str]) 
 
 
 def test_console_wakes_a_guest_whose_port_has_lost_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_module, "SILENCE_S", 0.05)
+    monkeypatch.setattr(shell_module, "SILENCE_S", 0.05)
     good = base64.b64encode(b"good").decode()
-    guest = Guest(iter([b"noise\n", f"@1 0 ={good} =\n".encode()]))
+    guest = Guest(iter([b"noise\n", f"={good} =\n\n@1 0\n".encode()]))
     assert ConsoleConnection("guest", guest).run(["slow"]).stdout == "good"
-    assert guest.requests == [b"1 60 slow\n", b"\n"]
+    assert guest.requests == [b"1 run 60 slow\n", b"\n"]
 
 
 def test_console_answer_of_an_earlier_request_is_not_taken() -> None:
     late = base64.b64encode(b"late").decode()
     good = base64.b64encode(b"good").decode()
-    answers = iter([b"noise\n", f"@1 0 ={late} =\n@2 0 ={good} =\n".encode()])
+    answers = iter([b"noise\n", f"={late} =\n\n@1 0\n={good} =\n\n@2 0\n".encode()])
     console = ConsoleConnection("guest", Guest(answers))
     with pytest.raises(DeadlineExceeded):
         console.run(["slow"], timeout_s=-29.9)
@@ -217,7 +218,7 @@ def test_console_answer_of_an_earlier_request_is_not_taken() -> None:
 def test_console_of_a_dead_guest_shows_its_last_words() -> None:
     guest = Guest(iter([b"Kernel panic - not syncing\n"]))
     console = ConsoleConnection("guest", guest)
-    console.wait_until_ready(Deadline(1, "boot"))
+    console.console.wait_until_ready(Deadline(1, "boot"))
     original = guest.send
 
     def send_and_die(data: bytes) -> None:
@@ -225,5 +226,5 @@ def test_console_of_a_dead_guest_shows_its_last_words() -> None:
         guest._pending.append(b"")
 
     guest.send = send_and_die  # type: ignore[method-assign]
-    with pytest.raises(MachineError, match=r"the guest is gone.*Kernel panic"):
+    with pytest.raises(MachineError, match=r"guest: it is gone.*Kernel panic"):
         console.run(["true"])

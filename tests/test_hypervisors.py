@@ -150,7 +150,7 @@ def test_a_console_that_stays_silent_asks_whether_the_guest_lives() -> None:
         raise MachineError("the guest is dead")
 
     with pytest.raises(MachineError, match="the guest is dead"):
-        ConsoleConnection("guest", Silent()).wait_until_ready(Deadline(60, "ready"), check_alive)
+        ConsoleConnection("guest", Silent()).console.wait_until_ready(Deadline(60, "ready"), check_alive)
 
 
 def test_a_guest_that_virtualbox_stopped_is_seen_in_its_log() -> None:

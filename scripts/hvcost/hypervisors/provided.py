@@ -51,6 +51,8 @@ class Driver(Hypervisor):
     Options = Options
     has_guest = False
     needs_host = False
+    # Nothing is known of the host.
+    cpu_time_command = ""
     ready_nested_s = 60.0
 
     @classmethod
@@ -101,10 +103,6 @@ class Driver(Hypervisor):
                 f"{machine}: `{self.options.prove}` printed {proof['proved']!r}, which does not have "
                 f"{self.options.expect!r} in it (option expect)"
             )
-
-    def cpu_time_s(self, host: Connection) -> dict[str, float]:
-        """None: nothing is known of the host."""
-        return {}
 
     def _reached(self, host: Connection, plan: SystemPlan, deadline: Deadline) -> SshConnection:
         """Connection to the guest, when its SSH server lets us in."""

@@ -16,6 +16,7 @@ from typing import Any
 from hvcost.errors import MachineError, ParseError
 from hvcost.files import write_text
 from hvcost.images import debian, grub
+from hvcost.machines import shell
 from hvcost.machines.base import sha256_of
 from hvcost.machines.local import LocalConnection
 
@@ -26,14 +27,16 @@ FILES = Path(__file__).parent / "files/guest"
 ROOT_LABEL = "guest-root"
 INIT = "usr/lib/hvcost/init"
 CHANNEL = "usr/lib/hvcost/channel"
+SHELL = "usr/lib/hvcost/shell"
 SIGNATURE_MAGIC = b"~Module signature appended~\n"
 SIGNATURE_HEADER_BYTES = 12
 APPLETS_FOLDER = "usr/lib/hvcost/bin"
 # Programs that commands in the guest use and that play no part in what is measured.
 APPLETS = (
-    "base64", "basename", "cat", "dd", "grep", "head", "hostname", "mkdir", "readlink", "rm", "sed",
+    "base64", "cat", "dd", "grep", "head", "hostname", "ip", "mkdir", "poweroff", "readlink", "rm", "sed",
     "setsid", "sh", "sleep", "sort", "stty", "tail", "timeout", "tr", "uname",
 )  # fmt: skip
+INITRAMFS_APPLETS = ("findfs", "modprobe", "mount", "poweroff", "sh", "sleep", "switch_root")
 # What a package's installation leaves behind that differs from one time to the next, or that nothing needs.
 REMOVED = (
     "boot",
@@ -92,6 +95,7 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         (root / INIT).parent.mkdir(parents=True)
         shutil.copy(FILES / "init", root / INIT)
         shutil.copy(FILES / "channel", root / CHANNEL)
+        shutil.copy(shell.SCRIPT, root / SHELL)
         (root / INIT).chmod(0o755)
         (root / APPLETS_FOLDER).mkdir()
         for applet in APPLETS:
@@ -144,9 +148,8 @@ def _make_initramfs(
     for name in ("bin", "sbin", "lib"):
         (tree / name).symlink_to("usr/bin" if name != "lib" else "usr/lib")
     shutil.copy(root / "usr/bin/busybox", tree / "usr/bin/busybox")
-    for applet in computer.run([str(root / "usr/bin/busybox"), "--list"]).stdout.split():
-        if applet != "busybox":
-            (tree / "usr/bin" / applet).symlink_to("busybox")
+    for applet in INITRAMFS_APPLETS:
+        (tree / "usr/bin" / applet).symlink_to("busybox")
     wanted = debian.read_package_list(FILES / "modules")
     source = root / "usr/lib/modules" / release
     for path in _with_dependencies(source, wanted):

@@ -6,12 +6,15 @@ import hashlib
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hvcost.errors import CommandError, MachineError
+from hvcost.machines import shell
+from hvcost.machines.deadline import Deadline
 from hvcost.model.record import Command
 
 log = logging.getLogger(__name__)
@@ -106,6 +109,19 @@ class Connection(ABC):
     def succeeds(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> bool:
         """Whether a command ends with exit code 0."""
         return self.run(argv, timeout_s=timeout_s, check=False).exit_code == 0
+
+    @contextmanager
+    def shell(self) -> Iterator[shell.Shell]:
+        """A shell that stays on the machine until the block ends."""
+        stream = self.open_stream(shell.start_argv(), outlives_us=True)
+        opened = shell.Shell(self.name, stream, self.journal, self.slowness)
+        try:
+            opened.wait_until_ready(
+                Deadline(shell.READY_TIMEOUT_S * self.slowness, f"{self.name}: start of a shell")
+            )
+            yield opened
+        finally:
+            opened.close()
 
     @abstractmethod
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:

@@ -40,6 +40,7 @@ from hvcost.model.record import End
 from hvcost.tools import TRANSFERRED, Tool, check_exit, output_of
 
 PORT = 5001
+GREETING = "Server listening on TCP port"
 
 # Linux grows a socket's send buffer up to 4 MiB (tcp_wmem); the client waits while it drains.
 SEND_BUFFER_BITS = 8 * 4 * 1024**2
@@ -171,7 +172,7 @@ class Iperf(Tool):
             client += ["-w", options.window]
         limit_s = options.duration_s + options.streams * SEND_BUFFER_BITS / SLOWEST_BPS + CONNECT_ROOM_S
         return (
-            Process("server", "server", ("iperf", "-s", "-B", address), limit_s, Listening(PORT)),
+            Process("server", "server", ("iperf", "-s", "-B", address), limit_s, Listening(PORT), GREETING),
             Process("client", "client", tuple(client), limit_s),
         )
 
