@@ -284,6 +284,7 @@ def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) 
         ("provided", {}, "detected", ""),
         ("provided", {"prove": "vmware -v", "expect": "ESXi"}, "proved", "Workstation"),
         ("bare-metal", {}, "boot_mode", "xen"),
+        ("bare-metal", {}, "guests", ["process 4711 (qemu-system-x86)"]),
         ("bare-metal-dom0", {}, "boot_mode", "native"),
     ],
 )
@@ -300,7 +301,7 @@ def test_a_proof_that_does_not_fit_is_refused(
         load_driver(name)(options).check_proof("host", proof)
 
 
-def test_bare_metal_counts_the_guests_of_every_hypervisor_that_has_a_program_for_them() -> None:
+def test_bare_metal_looks_for_the_guests_of_every_hypervisor_that_has_a_program_for_them() -> None:
     assert guest_programs() == ["VBoxHeadless", "qemu-system", "systemd-nspawn"]
 
 
