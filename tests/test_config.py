@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hvcost.errors import ConfigError
+from hvcost.errors import ConfigError, ParseError
 from hvcost.model import description
 from hvcost.planning import config
 from hvcost.planning.experiment import Experiment, as_json
@@ -157,7 +157,7 @@ def test_description_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_description_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "experiment.json"
     file.write_text(text)
-    with pytest.raises(ConfigError, match="not an experiment's description"):
+    with pytest.raises(ParseError, match="not an experiment's description"):
         description.load(file)
 
 
