@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.errors import ConfigError
+from hvcost.errors import ConfigError, ParseError
 from hvcost.planning import config, plan
 from hvcost.planning.experiment import Experiment
 from hvcost.wording import minutes
@@ -164,7 +164,7 @@ def test_file_that_is_no_plan(text: str | None, tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(ConfigError, match=r"plan\.json: not a plan .* start the session with snake"):
+    with pytest.raises(ParseError, match=r"plan\.json: not a plan: .*; start the session with snake"):
         plan.load_plan(file)
 
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hvcost import files
 from hvcost.errors import ConfigError
@@ -178,9 +179,9 @@ def write(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan:
-    """Plan from its file; ConfigError if there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+    """Plan from its file; ParseError if there is none."""
+
+    def content(data: dict[str, Any]) -> Plan:
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']}")
         return Plan(
@@ -198,10 +199,9 @@ def load_plan(path: Path) -> Plan:
                 for planned in data["todo"]
             ),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not a plan ({error}); start the session with snakemake, which makes the plan"
-        ) from error
+
+    remedy = "start the session with snakemake, which makes the plan"
+    return files.read_json(path, "a plan", content, remedy)
 
 
 def _lot(seed: int, session: Session) -> bytes:
