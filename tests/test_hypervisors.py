@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from hvcost.hypervisors import (
     guest_programs,
     load_driver,
     names,
+    nspawn,
     processor_time_s,
     versions,
     virtualbox,
@@ -251,6 +254,35 @@ def test_devices_that_take_libxl_too_long_are_attached_at_another_try() -> None:
     with pytest.raises(CommandError, match="not enough memory"):
         xen._create(other, "guest.cfg")
     assert other.destroyed == 0
+
+
+class HardOfHearing(LocalConnection):
+    """A host that hears half of what a command is told on standard input, and only writes files."""
+
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        if "partial" not in argv[2] and "cat >" not in argv[2]:
+            return 0, b"", b""
+        return super()._execute(argv, timeout_s, stdin[: len(stdin) // 2])
+
+
+def test_the_container_is_started_by_its_whole_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    @contextmanager
+    def booted(name: str, *_: object, **__: object) -> Iterator[BootedGuest]:
+        written.append((tmp_path / "container").read_text())
+        raise MachineError("enough")
+        yield
+
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(HardOfHearing, "open_stream", lambda self, argv: Silent())
+    driver = nspawn.Driver({})
+    plan = replace(PLAN, runtime=str(tmp_path))
+    with pytest.raises(MachineError, match="enough"), driver.started(HardOfHearing("host"), plan):
+        pass
+    assert shlex.split(written[0]) == driver.command_line(plan)
 
 
 @pytest.mark.parametrize("name", names())

@@ -74,9 +74,7 @@ def keep_default(host: Connection) -> list[str]:
     )
     if host.run(["cat", SETTINGS], check=False).stdout == text:
         return []
-    # As an argument: of standard input, half may arrive.
-    script = 'mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1"'
-    host.run(["sh", "-c", script, "settings", SETTINGS, text])
+    host.write_text(SETTINGS, text)
     return [f"wrote {SETTINGS}"]
 
 

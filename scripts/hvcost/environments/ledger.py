@@ -58,13 +58,8 @@ def note(host: Connection, changes: Ledger) -> None:
     known = read(host)
     if known + changes == known:
         return
-    text = json.dumps(asdict(known + changes), indent=1)
-    # As an argument: of standard input, half may arrive. On the disk before what it lists is changed.
-    script = (
-        'mkdir -p "$(dirname "$1")" && printf "%s\\n" "$2" >"$1.partial" && sync "$1.partial" && '
-        'mv "$1.partial" "$1"'
-    )
-    host.run(["sh", "-c", script, "ledger", FILE, text])
+    # It is on the disk before what it lists is changed.
+    host.write_text(FILE, json.dumps(asdict(known + changes), indent=1) + "\n")
 
 
 def take_back(host: Connection) -> list[str]:

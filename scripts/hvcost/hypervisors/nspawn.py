@@ -64,7 +64,7 @@ class Driver(Hypervisor):
             arguments = self.command_line(plan)
             # In a file, since socat has a syntax of its own.
             script = f"{plan.runtime}/container"
-            host.run(["sh", "-c", 'cat >"$1"', "script", script], stdin=shlex.join(arguments).encode())
+            host.write_text(script, shlex.join(arguments))
             # The container's console is a terminal, and the container ends with it.
             terminal = ["socat", "STDIO", f"EXEC:sh {script},pty,rawer,ctty,setsid,stderr"]
             with guest_system.booted(
