@@ -21,6 +21,7 @@ from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from promises import check_stream
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -123,13 +124,7 @@ def test_a_text_that_cannot_be_written_leaves_the_one_before(
 
 
 def test_a_stream_is_both_ways_and_ends(computer: LocalConnection) -> None:
-    stream = computer.open_stream(["sh", "-c", "read line; echo got $line"])
-    with pytest.raises(DeadlineExceeded):
-        stream.receive(0.1)
-    stream.send(b"word\n")
-    assert stream.receive(5) == b"got word\n"
-    assert stream.receive(5) == b""
-    stream.close()
+    check_stream(computer)
 
 
 def test_a_program_that_outlives_us_is_waited_for(computer: LocalConnection, tmp_path: Path) -> None:
