@@ -109,7 +109,7 @@ class Driver(Hypervisor):
         expect(machine, proof, "guest.driver", "veth")
         # It is the host's own kernel that runs what is in it.
         if CHANNEL not in proof["processes"]:
-            raise ProofError(f"{machine}: the container's processes are not among the host's")
+            raise ProofError(f"{machine}: the host does not list the container's processes among its own")
 
 
 def _scope(host: Connection) -> dict[str, str]:

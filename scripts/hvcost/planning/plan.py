@@ -156,13 +156,13 @@ def remaining_s(plan: Plan, environment: str, system: str, boot: int) -> float:
 def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
     """What is printed before anything starts; `before` are the preparations that come first."""
     if not plan.todo:
-        return "Nothing to measure: all sessions are there."
+        return "There is nothing to measure: all sessions are there."
     runs = sum(planned.runs for planned in plan.todo)
     counts = f"{counted(len(plan.todo), 'session')}, {counted(runs, 'run')}"
     lines = [f"To measure: {counts}, about {minutes(total_s(plan))}"]
     preparations = list(before)
     if preparations:
-        lines.append(f"  first, and not in this time: {', '.join(preparations)}")
+        lines.append(f"  before that, not counted in this time: {', '.join(preparations)}")
     for number, planned in enumerate(plan.todo, 1):
         session = planned.session
         lines.append(
