@@ -41,7 +41,9 @@ def main() -> int:
             print(f"{finding.machine}: {finding.kind}: {finding.text}", flush=True)
         bad = sum(finding.is_bad for finding in findings)
         if bad:
-            raise MachineError(f"{bad} of {len(findings)} findings have to be seen to first")
+            raise MachineError(
+                f"something is wrong in {bad} of {len(findings)} findings; mend it before you measure"
+            )
 
     return program.run(work, arguments.log)
 
@@ -75,7 +77,7 @@ def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Findin
     yield from _examined(f"{name} client", spec["client"], on_client, as_root=connection == "ssh")
     for machine, server in servers.items():
         if server.get("start"):
-            yield Finding(machine, "works", "it is started for each session, and not looked at now")
+            yield Finding(machine, "works", "each session starts it, so it is not looked at now")
         else:
             address = server.get("ssh") or server["address"]
             reached = {"connection": "ssh", "address": address}

@@ -12,7 +12,6 @@ not the primary one have -METRIC at the end.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from hvcost import figures, program
 from hvcost.analysis import measurements as tables
 from hvcost.errors import ParseError
 from hvcost.figures import order, repetitions, style, topology
+from hvcost.files import read_json
 from hvcost.model.description import environment_from
 
 log = logging.getLogger(__name__)
@@ -75,14 +75,7 @@ def plot(environment_json: str, measurements: Path, host: Path, output: Path) ->
 
 
 def _facts(host: Path) -> topology.Facts:
-    try:
-        data = json.loads(host.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParseError(f"{host}: not facts of a host: {error}") from error
-    facts = data.get("facts") if isinstance(data, dict) else None
-    if not isinstance(facts, dict):
-        raise ParseError(f"{host}: not facts of a host: `facts` is missing")
-    return facts
+    return read_json(host, "facts of a host", lambda data: dict(data["facts"]))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from hvcost.machines.base import Journal, sha256_at, sha256_of
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from promises import check_stream
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -96,14 +98,33 @@ def test_a_copied_file_is_the_same_file(computer: LocalConnection, tmp_path: Pat
     assert sha256_at(computer, str(tmp_path / "absent")) is None
 
 
+@settings(max_examples=20)
+@given(texts)
+def test_a_written_text_is_read_as_it_is(text: str) -> None:
+    computer = LocalConnection("this computer")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new" / "text"
+        computer.write_text(str(path), "the one before")
+        computer.write_text(str(path), text)
+        assert path.read_bytes() == text.encode()
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_text_that_cannot_be_written_leaves_the_one_before(
+    computer: LocalConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "text"
+    path.write_text("the one before")
+    full = ["sh", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "full"]
+    computer.command_line = lambda argv: [*full, *argv]  # type: ignore[method-assign]
+    with pytest.raises(CommandError, match=rf"^this computer: .*{path} cannot be written"):
+        computer.write_text(str(path), "the next")
+    assert path.read_text() == "the one before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_stream_is_both_ways_and_ends(computer: LocalConnection) -> None:
-    stream = computer.open_stream(["sh", "-c", "read line; echo got $line"])
-    with pytest.raises(DeadlineExceeded):
-        stream.receive(0.1)
-    stream.send(b"word\n")
-    assert stream.receive(5) == b"got word\n"
-    assert stream.receive(5) == b""
-    stream.close()
+    check_stream(computer)
 
 
 def test_a_program_that_outlives_us_is_waited_for(computer: LocalConnection, tmp_path: Path) -> None:

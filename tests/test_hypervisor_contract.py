@@ -72,7 +72,7 @@ class Ground:
 
     def check_that_nothing_is_left(self, before: set[str]) -> None:
         with self.host.started(self.operation.host, self.plan(self.files)) as system:
-            assert system.proof["guests"] == 0
+            assert system.proof["guests"] == []
         # Xen's scripts take an interface away after its domain has gone.
         deadline = Deadline(30, "the interfaces that were there before")
         while (left := self.interfaces()) != before:

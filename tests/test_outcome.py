@@ -62,4 +62,4 @@ def test_a_damaged_raw_file_is_no_success(folder: Path) -> None:
 
 
 def test_nothing_to_measure(folder: Path) -> None:
-    assert report(folder) == "Measured: nothing was to be measured"
+    assert report(folder) == "Measured: there was nothing to measure"

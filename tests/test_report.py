@@ -813,7 +813,7 @@ def test_scripts_among_the_commands_are_shortened() -> None:
     ("file", "text", "message"),
     [
         ("env1/figures/topology.svg", "<svg", "topology.svg: not a figure"),
-        ("env1/host.json", "{}", "host.json: `prepared_at` is missing"),
+        ("env1/host.json", "{}", "host.json: not a prepared host: `prepared_at` is missing"),
         ("env1/statistics.csv", "a,b\n", "statistics.csv: not a table of CellStatistics"),
         ("env1/raw/kvm/boot1/tcp-1.json", "{}", "tcp-1.json: not a raw record"),
         ("experiment.json", "{}", "experiment.json: not an experiment"),

@@ -468,7 +468,7 @@ def test_plan_is_what_is_run(project: Project) -> None:
 
 def test_plan_with_nothing_to_measure(project: Project) -> None:
     project.append("scripts/plot_comparison.py", "print()\n")
-    assert "Nothing to measure" in project.run()
+    assert "nothing to measure" in project.run()
 
 
 def test_preparations_come_before_the_first_session(finished: Project) -> None:

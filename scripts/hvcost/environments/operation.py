@@ -78,7 +78,7 @@ def check_host(place: Place, facts: Facts, boot_mode: BootMode = "native") -> No
     vendor = facts.get("cpuid_vendor")
     if (boot_mode == "xen") != (facts.get("hypervisor_type") == "xen"):
         raise ProofError(
-            f"{place.name} host: it is to be booted as {boot_mode}, but its processor says {vendor!r}"
+            f"{place.name} host: it should be booted as {boot_mode}, but its processor says {vendor!r}"
         )
     if place.host["connection"] == "emulated" and boot_mode == "native":
         accelerator = place.host["accelerator"]

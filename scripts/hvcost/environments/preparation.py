@@ -6,7 +6,6 @@ What does not survive a reboot of the host (bridge, modules) is set again at the
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,8 @@ from hvcost.environments.ledger import Ledger
 from hvcost.environments.operation import in_operation
 from hvcost.environments.place import BRIDGE, Operation, Place, link_from
 from hvcost.environments.reachability import check_way
-from hvcost.errors import MachineError, ParseError
+from hvcost.errors import MachineError
+from hvcost.files import read_json
 from hvcost.hypervisors import GuestFiles, load_driver, versions
 from hvcost.images.guest import GuestImage
 from hvcost.machines import facts
@@ -199,17 +199,14 @@ def place_of_prepared(
 
     Raises MachineError if it was prepared for others, since the configuration was changed.
     """
-    try:
-        data = json.loads(host_json.read_text(encoding="utf-8"))
-        host_image = data["host_image"]
-        machine = data["machine"]
-        prepared_for = [
-            machine["link"],
-            *({key: machine[end].get(key) for key in of} for end, of in (("host", host), ("client", client))),
-        ]
-        place = _place(machine, state, Path(host_image) if host_image else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ParseError(f"{host_json}: not written by prepare_host: {error!r}") from error
+
+    def prepared(data: Mapping[str, Any]) -> tuple[list[Any], Place]:
+        machine, host_image = data["machine"], data["host_image"]
+        ends = (("host", host), ("client", client))
+        of_ends = [{key: machine[end].get(key) for key in of} for end, of in ends]
+        return [machine["link"], *of_ends], _place(machine, state, Path(host_image) if host_image else None)
+
+    prepared_for, place = read_json(host_json, "written by prepare_host", prepared)
     if prepared_for != [dict(link), dict(host), dict(client)]:
         raise MachineError(
             f"{place.name} host: it was prepared for another link or other hardware; "

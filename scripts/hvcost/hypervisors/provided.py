@@ -96,12 +96,12 @@ class Driver(Hypervisor):
             expect(machine, proof, "detected", self.options.detected)
         elif detected in ("", NOT_VIRTUAL):
             raise ProofError(
-                f"{machine}: systemd-detect-virt says {detected!r} there, which is no guest (option detected)"
+                f"{machine}: this is no guest: systemd-detect-virt says {detected!r} there (option detected)"
             )
         if self.options.expect not in proof["proved"]:
             raise ProofError(
-                f"{machine}: `{self.options.prove}` printed {proof['proved']!r}, which does not have "
-                f"{self.options.expect!r} in it (option expect)"
+                f"{machine}: `{self.options.prove}` printed {proof['proved']!r}; it should "
+                f"have {self.options.expect!r} in it (option expect)"
             )
 
     def _reached(self, host: Connection, plan: SystemPlan, deadline: Deadline) -> SshConnection:

@@ -33,7 +33,7 @@ def unpack(computer: LocalConnection, root: Path) -> str:
     said = computer.run([*command(root), "--version"]).stdout
     found = re.search(r"version (\S+)", said)
     if not found:
-        raise MachineError(f"{computer.name}: {root} holds no QEMU that starts: {said!r}")
+        raise MachineError(f"{computer.name}: the QEMU in {root} does not start: {said!r}")
     return found[1]
 
 

@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from hvcost.errors import MachineError, ParseError
+from hvcost.errors import MachineError
 from hvcost.files import write_text
 from hvcost.images import debian, grub
+from hvcost.images.manifest import load as load_manifest
 from hvcost.machines import shell
 from hvcost.machines.base import sha256_of
 from hvcost.machines.local import LocalConnection
@@ -118,17 +118,10 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
 
 def load(manifest: Path) -> GuestImage:
     """The guest that a manifest describes; MachineError if its files are not beside it."""
-    try:
-        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        checksums = {name: entry["sha256"] for name, entry in data["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ParseError(f"{manifest}: not the manifest of a guest image: {error!r}") from error
+    checksums = load_manifest(
+        manifest, "guest", lambda data: {name: entry["sha256"] for name, entry in data["files"].items()}
+    )
     folder = manifest.parent
-    for name in checksums:
-        if not (folder / name).is_file():
-            raise MachineError(
-                f"this computer: {folder / name} is missing; build it with `snakemake -f {manifest}`"
-            )
     return GuestImage(
         disk=folder / "disk.qcow2",
         kernel=folder / "vmlinuz",

@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hvcost.errors import MachineError, ParseError
+from hvcost.errors import MachineError
 from hvcost.files import write_text
 from hvcost.images import debian, emulator
+from hvcost.images.manifest import load as load_manifest
 from hvcost.machines.base import sha256_of
 from hvcost.machines.local import LocalConnection
 
@@ -99,16 +99,7 @@ def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) ->
 def load(manifest: Path) -> HostImage:
     """The host image that a manifest describes; MachineError if its files are not beside it."""
     folder = manifest.parent
-    try:
-        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        qemu_version = str(data["qemu"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ParseError(f"{manifest}: not the manifest of a host image: {error!r}") from error
-    for name in (*FILES, EMULATOR):
-        if not (folder / name).is_file():
-            raise MachineError(
-                f"this computer: {folder / name} is missing; build it with `snakemake -f {manifest}`"
-            )
+    qemu_version = load_manifest(manifest, "host", lambda data: str(data["qemu"]), (*FILES, EMULATOR))
     return HostImage(
         disk=folder / "disk.qcow2",
         kernel=folder / "vmlinuz",

@@ -21,6 +21,15 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 
+# Arguments: file, text. The text is no standard input, since of that half may arrive.
+WRITE = """
+mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1.partial" && sync "$1.partial" &&
+    printf %s "$2" | cmp -s - "$1.partial" && mv "$1.partial" "$1" && exit
+rm -f "$1.partial"
+echo "$1 cannot be written" >&2
+exit 1
+"""
+
 
 @dataclass(frozen=True)
 class CommandResult:
@@ -137,6 +146,13 @@ class Connection(ABC):
     @abstractmethod
     def put(self, source: Path, destination: str) -> None:
         """Copy a file of this computer to the machine, whole or not at all, and compare checksums."""
+
+    def write_text(self, destination: str, text: str) -> None:
+        """Write a small text (below 100 KB) to a file of the machine: whole and on its disk, or not at all.
+
+        Its folder is made if it is not there. Raises CommandError if the file cannot be written.
+        """
+        self.run(["sh", "-c", WRITE, "write", destination, text])
 
     def close(self) -> None:  # noqa: B027 - most connections hold nothing
         """Give the connection back; further calls fail."""

@@ -94,7 +94,7 @@ def clocks(reading: Reading) -> Clocks:
     if not 0 <= closest.uncertainty_s <= CLOSEST_S + UPTIME_STEP_S:
         raise ParseError(
             f"{reading.machine}: its clocks could not be read together within {CLOSEST_S:g} s in "
-            f"{len(found)} attempts, so nobody knows whether they were stepped"
+            f"{len(found)} attempts, so a step would not be seen"
         )
     return closest
 

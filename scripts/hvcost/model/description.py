@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hvcost import files
 from hvcost.errors import ConfigError
 from hvcost.model import record
 from hvcost.model.link import tcp_limit_bps
@@ -89,25 +90,24 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def load(path: Path) -> Description:
-    """Description from its file; ConfigError says what is wrong with it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']} instead of {FORMAT}")
-        return Description(
-            seed=content["seed"],
-            boots=content["boots"],
-            repetitions=content["repetitions"],
-            systems=content["systems"],
-            environments=tuple(map(environment_from, content["environments"])),
-            equivalence_margin=content["analysis"]["equivalence_margin"],
-            claims=tuple(_claim(claim, content["workloads"]) for claim in content["claims"]),
-            content=content,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not an experiment's description ({error}); snakemake makes it: snakemake {path}"
-        ) from error
+    """Description from its file; ParseError says what is wrong with it."""
+    remedy = f"snakemake makes it: snakemake {path}"
+    return files.read_json(path, "an experiment's description", _description, remedy)
+
+
+def _description(content: Mapping[str, Any]) -> Description:
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']} instead of {FORMAT}")
+    return Description(
+        seed=content["seed"],
+        boots=content["boots"],
+        repetitions=content["repetitions"],
+        systems=content["systems"],
+        environments=tuple(map(environment_from, content["environments"])),
+        equivalence_margin=content["analysis"]["equivalence_margin"],
+        claims=tuple(_claim(claim, content["workloads"]) for claim in content["claims"]),
+        content=content,
+    )
 
 
 def _claim(content: Mapping[str, Any], workloads: Iterable[str]) -> Claim:

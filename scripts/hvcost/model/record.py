@@ -150,7 +150,7 @@ def from_json(text: str, source: str, session: str) -> Record:
 
     A text of format 1 needs no session's.
     """
-    data = _object(text, source)
+    data = files.parse_json(text, source, "a raw record", dict)
     try:
         if data.get("format") == 1:
             data = _of_format_1(data)
@@ -217,16 +217,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _object(text: str, source: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (RecursionError, ValueError) as error:
-        raise ParseError(f"{source}: not a raw record: {error}") from error
-    if not isinstance(data, dict):
-        raise ParseError(f"{source}: not a raw record of format 1 or {FORMAT}")
-    return data
-
-
 def _of_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a record from a file that holds all of it, with two ends, each null if there is none."""
     own = {key: value for key, value in data.items() if key not in ("format", "client", "server")}
@@ -240,7 +230,7 @@ def _joined(data: Mapping[str, Any], session: str, source: str) -> dict[str, Any
         raise ParseError(f"{source}: {SESSION_FILE}, which belongs to it, is not in its folder")
     if _digest(session) != data["session"]:
         raise ParseError(f"{source}: is not of the session whose {SESSION_FILE} is beside it")
-    shared = _object(session, SESSION_FILE)
+    shared = files.parse_json(session, SESSION_FILE, "what a session's repetitions share", dict)
     own = {key: value for key, value in data.items() if key not in ("format", "session")}
     spec = shared["spec"] | own["spec"]
     return _fields(

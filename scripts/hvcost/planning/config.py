@@ -105,7 +105,7 @@ def _wrong_systems(experiment: Experiment) -> Iterator[str]:
     baselines = [name for name, system in experiment.systems.items() if system.is_bare_metal]
     if len(baselines) > 1:
         yield (
-            f"systems: {listed(baselines)} all have the hypervisor {BARE_METAL}; "
+            f"systems: several have the hypervisor {BARE_METAL}: {listed(baselines)}; "
             "allowed: at most one, the baseline"
         )
 
@@ -116,7 +116,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
         key = f"environments.{name}"
         if name in RESERVED_ENVIRONMENTS:
             yield (
-                f"{key}: this name is taken by a folder of results; "
+                f"{key}: a folder of the results has this name; "
                 f"allowed: any but {listed(RESERVED_ENVIRONMENTS)}"
             )
         for system in environment.systems:
@@ -147,7 +147,7 @@ def _wrong_machines(key: str, environment: Environment, guest: Spec) -> Iterator
         if client["connection"] == "local" and client["interface"] is None:
             yield (
                 f"{key}.client.interface: this key is missing; "
-                "allowed: this computer's network interface that is wired to the host"
+                "allowed: the network interface of this computer that is wired to the host"
             )
         return
     if client["connection"] != "local":
@@ -237,12 +237,12 @@ def _wrong_claims(experiment: Experiment) -> Iterator[str]:
             yield f"{key}: allowed: either `against` with a system, or `between` with two environments"
             continue
         if claim.against and not claim.environments:
-            yield f"{key}: in no environment are all its systems measured; allowed: {_measured(experiment)}"
+            yield f"{key}: no environment measures all its systems; allowed: {_measured(experiment)}"
         yield from _wrong_measures(key, claim, experiment)
         low, high = claim.at_least, claim.at_most
         if low is not None and high is not None and low > high:
             place_of = f"{key}.{claim.compared}.at_least"
-            yield f"{place_of}: {low} is not allowed; allowed: at most {high}, which is at_most"
+            yield f"{place_of}: {low} is not allowed; allowed: up to at_most, which is {high}"
         for environment, system in dict.fromkeys(itertools.chain.from_iterable(claim.pairs())):
             place = experiment.environments.get(environment)
             if place is None or system not in place.systems:

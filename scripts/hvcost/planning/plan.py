@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hvcost import files
 from hvcost.errors import ConfigError
@@ -155,13 +156,13 @@ def remaining_s(plan: Plan, environment: str, system: str, boot: int) -> float:
 def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
     """What is printed before anything starts; `before` are the preparations that come first."""
     if not plan.todo:
-        return "Nothing to measure: all sessions are there."
+        return "There is nothing to measure: all sessions are there."
     runs = sum(planned.runs for planned in plan.todo)
     counts = f"{counted(len(plan.todo), 'session')}, {counted(runs, 'run')}"
     lines = [f"To measure: {counts}, about {minutes(total_s(plan))}"]
     preparations = list(before)
     if preparations:
-        lines.append(f"  first, and not in this time: {', '.join(preparations)}")
+        lines.append(f"  before that, not counted in this time: {', '.join(preparations)}")
     for number, planned in enumerate(plan.todo, 1):
         session = planned.session
         lines.append(
@@ -178,9 +179,9 @@ def write(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan:
-    """Plan from its file; ConfigError if there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+    """Plan from its file; ParseError if there is none."""
+
+    def content(data: dict[str, Any]) -> Plan:
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']}")
         return Plan(
@@ -198,10 +199,9 @@ def load_plan(path: Path) -> Plan:
                 for planned in data["todo"]
             ),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not a plan ({error}); start the session with snakemake, which makes the plan"
-        ) from error
+
+    remedy = "start the session with snakemake, which makes the plan"
+    return files.read_json(path, "a plan", content, remedy)
 
 
 def _lot(seed: int, session: Session) -> bytes:

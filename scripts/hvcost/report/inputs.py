@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from xml.etree import ElementTree
 
 from hvcost.analysis import measurements, rows
@@ -17,6 +16,7 @@ from hvcost.analysis.measurements import Repetition
 from hvcost.analysis.metrics import PRIMARY
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.errors import ConfigError, ParseError
+from hvcost.files import read_json
 from hvcost.model import description, record
 from hvcost.model.description import Description, Environment
 from hvcost.model.record import Record
@@ -162,17 +162,15 @@ def _workload(raw: Path) -> str:
 
 
 def _host(path: Path) -> Host:
-    data = _json(path)
-    try:
-        return Host(
+    return read_json(
+        path,
+        "a prepared host",
+        lambda data: Host(
             prepared_at=str(data["prepared_at"]),
             changes=tuple(map(str, data["changes"])),
             problems=tuple(map(str, data.get("problems", ()))),
-        )
-    except KeyError as error:
-        raise ParseError(f"{path}: `{error.args[0]}` is missing") from error
-    except (TypeError, ValueError) as error:
-        raise ParseError(f"{path}: not a prepared host: {error}") from error
+        ),
+    )
 
 
 def _figures(folder: Path) -> dict[str, Figure]:
@@ -191,15 +189,3 @@ def _figure(path: Path) -> Figure:
         raise ParseError(f"{path}: a figure without `title` or `desc`")
     data = "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")
     return Figure(title, " ".join(description.split()), data, width, height)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ParseError(f"{path}: not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise ParseError(f"{path}: not a JSON object")
-    return data
