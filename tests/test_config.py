@@ -455,6 +455,7 @@ ENDS_HEADING = "environments.NAME.host and environments.NAME.client"
 HEADINGS = {
     "": "Keys",
     "claims.NAME.ratio": "claims.NAME",
+    "claims.NAME.difference": "claims.NAME",
     "environments.NAME.host": ENDS_HEADING,
     "environments.NAME.client": ENDS_HEADING,
     "environments.NAME.host.bare_metal": ENDS_HEADING,
