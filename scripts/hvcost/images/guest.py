@@ -15,7 +15,7 @@ from typing import Any
 
 from hvcost.errors import MachineError, ParseError
 from hvcost.files import write_text
-from hvcost.images import debian, grub
+from hvcost.images import debian, grub, kernel
 from hvcost.machines.base import sha256_of
 from hvcost.machines.local import LocalConnection
 
@@ -23,11 +23,11 @@ SERIAL_PORT = "ttyS0"
 
 
 FILES = Path(__file__).parent / "files/guest"
+# What there is beside the manifest.
+BUILT = ("disk.qcow2", "initrd.img", "vmlinuz")
 ROOT_LABEL = "guest-root"
 INIT = "usr/lib/hvcost/init"
 CHANNEL = "usr/lib/hvcost/channel"
-SIGNATURE_MAGIC = b"~Module signature appended~\n"
-SIGNATURE_HEADER_BYTES = 12
 APPLETS_FOLDER = "usr/lib/hvcost/bin"
 # Programs that commands in the guest use and that play no part in what is measured.
 APPLETS = (
@@ -97,7 +97,6 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         for applet in APPLETS:
             (root / APPLETS_FOLDER / applet).symlink_to("/usr/bin/busybox")
         debian.make_disk(computer, root, folder / "disk.qcow2", shape.disk_gib, ROOT_LABEL, boot_code)
-    files = ("disk.qcow2", "initrd.img", "vmlinuz")
     manifest = {
         "format": 1,
         "release": debian.RELEASE,
@@ -105,7 +104,7 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         "build": asdict(shape) | {"packages": list(packages)},
         "files": {
             name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
-            for name in files
+            for name in BUILT
         },
         "packages": installed,
     }
@@ -149,10 +148,10 @@ def _make_initramfs(
             (tree / "usr/bin" / applet).symlink_to("busybox")
     wanted = debian.read_package_list(FILES / "modules")
     source = root / "usr/lib/modules" / release
-    for path in _with_dependencies(source, wanted):
+    for path in kernel.with_dependencies(source, wanted):
         target = modules / path.removesuffix(".xz")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_without_signature(lzma.decompress((source / path).read_bytes())))
+        target.write_bytes(kernel.without_signature(lzma.decompress((source / path).read_bytes())))
     for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
         shutil.copy(source / name, modules / name)
     computer.run(["depmod", "--basedir", str(tree), release])
@@ -167,40 +166,6 @@ def _make_initramfs(
          "--directory", str(tree), "--file", str(archive.resolve())],
         stdin="\n".join(names).encode(),
     )  # fmt: skip
-
-
-def _without_signature(module: bytes) -> bytes:
-    """A kernel module without what is appended to sign it, so that the guest does not compute its checksum.
-
-    The last bytes are a struct module_signature, whose last field is the signature's length, and a magic text
-    (Linux, scripts/sign-file.c).
-    """
-    if not module.endswith(SIGNATURE_MAGIC):
-        return module
-    end = len(module) - len(SIGNATURE_MAGIC)
-    length = int.from_bytes(module[end - 4 : end], "big")
-    return module[: end - SIGNATURE_HEADER_BYTES - length]
-
-
-def _with_dependencies(source: Path, wanted: Sequence[str]) -> list[str]:
-    """Paths below `source` of kernel modules and of all that they need (modules.dep, depmod(8))."""
-    needs: dict[str, list[str]] = {}
-    paths: dict[str, str] = {}
-    for line in (source / "modules.dep").read_text().splitlines():
-        path, _, rest = line.partition(":")
-        needs[path] = rest.split()
-        paths[Path(path).name.split(".")[0].replace("-", "_")] = path
-    builtin = {
-        Path(line).name.split(".")[0].replace("-", "_")
-        for line in (source / "modules.builtin").read_text().splitlines()
-    }
-    found: set[str] = set()
-    for name in (module.replace("-", "_") for module in wanted):
-        if name in paths:
-            found |= {paths[name], *needs[paths[name]]}
-        elif name not in builtin:
-            raise MachineError(f"this computer: the guest's kernel has no module {name}")
-    return sorted(found)
 
 
 def _remove(path: Path) -> None:
