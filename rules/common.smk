@@ -24,7 +24,7 @@ HOST_IMAGE = expand(
     file=[
         "manifest.json",
         "disk.qcow2",
-        "vmlinuz",
+        "vmlinux",
         "initrd.img",
         "xen",
         "id_ed25519",
@@ -35,6 +35,8 @@ HOST_IMAGE = expand(
 # Images before hosts before sessions: only then are all sessions ready for their random order.
 BUILD_PRIORITY = 2_000_000
 PREPARE_PRIORITY = 1_000_000
+# A computer as a resource.
+WHOLE = 2
 
 
 def checked(function, *arguments):
@@ -82,9 +84,10 @@ wildcard_constraints:
     boot="[1-9][0-9]*",
 
 
-# Two jobs that measure, or a measurement and anything else, never share a computer.
+# Two jobs that measure, or a measurement and anything else, never share a computer: a measurement wants
+# all of it, a build half of it.
 for computer in COMPUTERS:
-    workflow.register_resource(computer, 1)
+    workflow.register_resource(computer, WHOLE)
 
 
 def environment(wildcards):
@@ -93,7 +96,7 @@ def environment(wildcards):
 
 def busy(computer):
     """Whether a job of an environment keeps `computer` busy, as a Snakemake resource."""
-    return lambda wildcards: int(computer in environment(wildcards).computers)
+    return lambda wildcards: WHOLE * (computer in environment(wildcards).computers)
 
 
 def session_spec(wildcards):

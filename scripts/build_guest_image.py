@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from hvcost import program
+from hvcost.images import cache, guest
 from hvcost.images.debian import read_package_list
-from hvcost.images.guest import GuestShape, build
+from hvcost.machines import shell
+from hvcost.planning.sources import sources_of
 
 
 def main() -> int:
@@ -23,7 +25,16 @@ def main() -> int:
 
     def work() -> None:
         packages = (*read_package_list(arguments.packages), *arguments.tools)
-        build(GuestShape(**arguments.guest), packages, arguments.output)
+        inputs = {"guest": arguments.guest, "packages": packages}
+        files = [*map(Path, sources_of(Path(__file__))), *guest.FILES.iterdir(), shell.SCRIPT]
+        cache.fill(
+            arguments.output,
+            "guest",
+            cache.fingerprint(inputs, files),
+            guest.BUILT,
+            lambda: guest.build(guest.GuestShape(**arguments.guest), packages, arguments.output),
+            cache.folder_of_user(),
+        )
 
     return program.run(work, arguments.log)
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from hvcost import program
+from hvcost.images import cache, host
 from hvcost.images.debian import read_package_list
-from hvcost.images.host import build
+from hvcost.planning.sources import sources_of
 
 
 def main() -> int:
@@ -25,7 +26,16 @@ def main() -> int:
     def work() -> None:
         needed = arguments.needed
         packages = (*read_package_list(arguments.packages), *needed["packages"])
-        build(packages, needed["sid_packages"], arguments.output)
+        inputs = {"packages": packages, "sid_packages": needed["sid_packages"]}
+        files = [*map(Path, sources_of(Path(__file__))), *host.OWN_FILES.iterdir()]
+        cache.fill(
+            arguments.output,
+            "host",
+            cache.fingerprint(inputs, files),
+            host.BUILT,
+            lambda: host.build(packages, needed["sid_packages"], arguments.output),
+            cache.folder_of_user(),
+        )
 
     return program.run(work, arguments.log)
 

@@ -102,7 +102,7 @@ def ground(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Gro
     with machine as operation:
         preparation.ensure_bridge(operation.host, operation.host_interface, LINK)
         image = guest_image.load(workspace.folder / "results/guest/manifest.json")
-        files, _ = preparation.ensure_guest(operation.host, image, operation.files)
+        files, _ = preparation.ensure_guest(operation, image)
         host = load_driver("bare-metal-dom0" if request.param == "xen" else "bare-metal")({})
         yield Ground(operation, files, host)
 

@@ -136,6 +136,7 @@ def measure(
         purpose="measure",
         boot_mode=driver.boot_mode,
         needs_host=driver.needs_host,
+        guest=guest if spec.guest else None,
     ) as operation:
         host_facts = None
         if driver.needs_host:
@@ -225,7 +226,7 @@ def _prepare(
         _check_wires(operation, driver, link)
     to_start: Guest | None = None
     if guest and spec.guest:
-        files, _ = preparation.ensure_guest(host, guest, operation.files)
+        files, _ = preparation.ensure_guest(operation, guest)
         to_start = Guest(GuestShape(**spec.guest), files)
     return SystemPlan(
         name=f"{place.name} guest {spec.system}",

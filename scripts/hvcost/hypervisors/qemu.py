@@ -38,7 +38,7 @@ class Options:
 
     nic: str = field(default="virtio", metadata={"allowed": tuple(NICS)})
     machine_type: str = field(default="pc", metadata={"allowed": ("pc", "q35")})
-    cpu_model: str = "max"
+    cpu_model: str = "qemu64"
 
 
 class Driver(Hypervisor):
