@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hvcost import program
+from hvcost.images import host as host_image
 from hvcost.images.debian import read_package_list
-from hvcost.images.host import build
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
-    parser.add_argument(
-        "--needed", type=json.loads, required=True, help="packages of hypervisors and tools, JSON"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the image")
-    parser.add_argument("--log", type=Path, required=True)
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        needed = arguments.needed
-        packages = (*read_package_list(arguments.packages), *needed["packages"])
-        build(packages, needed["sid_packages"], arguments.output)
-
-    return program.run(work, arguments.log)
+def build(packages: Path, needed: Mapping[str, Sequence[str]], output: Path) -> None:
+    """Build the image into a folder."""
+    every = (*read_package_list(packages), *needed["packages"])
+    host_image.build(every, needed["sid_packages"], output)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        build,
+        __doc__,
+        program.argument("--packages", type=Path, help="list of Debian packages"),
+        program.json_argument("--needed", help="packages of hypervisors and tools"),
+        output="FOLDER",
+    )

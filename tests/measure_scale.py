@@ -77,8 +77,8 @@ def steps(folder: Path) -> list[Step]:
     tables = [folder / name / "measurements.csv" for name in specs]
     statistics = [folder / name / "statistics.csv" for name in specs]
     described = ("--experiment", folder / "experiment.json")
-    taken.append(run("compare_systems", *described, "--output", folder / "comparisons.csv", *tables))
-    taken.append(run("judge_claims", *described, "--output", folder / "claims.csv", *tables))
+    compared = ("--comparisons", folder / "comparisons.csv", "--claims", folder / "claims.csv")
+    taken.append(run("compare_systems", *described, *compared, *tables))
     environments = f"[{', '.join(specs.values())}]"
     taken.append(
         run(
