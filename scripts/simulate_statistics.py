@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hvcost import files, program
 from hvcost.analysis import simulation
-from hvcost.analysis.differences import SIGNIFICANCE
+from hvcost.analysis.rows import SIGNIFICANCE
 
 PROCESSES = 2
 

@@ -14,11 +14,11 @@ from typing import Any
 import factories
 import make_report
 import pytest
-from hvcost.analysis.diagnostics import LAG1_FOUND
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    LAG1_FOUND,
     REFUTED,
     SUPPORTED,
     WITHIN_MARGIN,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Generic, TypeVar
 
-from hvcost.analysis.diagnostics import LAG1_FOUND
-from hvcost.analysis.differences import SIGNIFICANCE
 from hvcost.analysis.metrics import known
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    LAG1_FOUND,
     REFUTED,
+    SIGNIFICANCE,
     SIGNIFICANT_DIGITS,
     SUPPORTED,
     WITHIN_MARGIN,
