@@ -34,6 +34,12 @@ EXAMPLES = 3
 
 def reanalyse(results: Path) -> None:
     """Do what the workflow's rules do, in their order."""
+    _make_tables_and_figures(results)
+    make_report.make(results / "experiment.json", results, results / "report.html")
+    log.info("%s: done", results / "report.html")
+
+
+def _make_tables_and_figures(results: Path) -> None:
     experiment = description.load(results / "experiment.json")
     raw = {each.id: _raw_files(results, experiment, each) for each in experiment.environments}
     measured = [each for each in experiment.environments if raw[each.id]]
@@ -45,8 +51,6 @@ def reanalyse(results: Path) -> None:
     compare_systems.compare(experiment, table, results / "comparisons.csv", results / "claims.csv")
     statistics = [results / each.id / "statistics.csv" for each in measured]
     plot_comparison.plot(measured, table, statistics, results / "figures")
-    make_report.make(results / "experiment.json", results, results / "report.html")
-    log.info("%s: done", results / "report.html")
 
 
 def _raw_files(
