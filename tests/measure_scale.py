@@ -4,8 +4,8 @@
 
 Prints a line per step of the workflow, and one of scripts/reanalyse.py, which does all of them in one
 process: seconds of processor time, which other work on the computer changes less than the time on the clock,
-and the largest memory of a process. A step that takes more than ten times as long for ten times the repetitions is
-worse than linear.
+and the largest memory of a process. A step that takes more than ten times as long for ten times the
+repetitions is worse than linear.
 """
 
 from __future__ import annotations
