@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hvcost import program
+from hvcost import files, program
 from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
 
 
 def build(guest: Mapping[str, Any], packages: Path, tools: Sequence[str], output: Path) -> None:
-    """Build the image into a folder."""
-    guest_image.build(guest_image.GuestShape(**guest), (*read_package_list(packages), *tools), output)
+    """Build the image, and put it into its folder when all of it is there."""
+    every = (*read_package_list(packages), *tools)
+    with files.filled(output, "manifest.json") as folder:
+        guest_image.build(guest_image.GuestShape(**guest), every, folder)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hvcost import program
+from hvcost import files, program
 from hvcost.images import host as host_image
 from hvcost.images.debian import read_package_list
 
 
 def build(packages: Path, needed: Mapping[str, Sequence[str]], output: Path) -> None:
-    """Build the image into a folder."""
+    """Build the image, and put it into its folder when all of it is there."""
     every = (*read_package_list(packages), *needed["packages"])
-    host_image.build(every, needed["sid_packages"], output)
+    with files.filled(output, "manifest.json") as folder:
+        host_image.build(every, needed["sid_packages"], folder)
 
 
 if __name__ == "__main__":

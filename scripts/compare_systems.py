@@ -33,9 +33,10 @@ def compare(
     """Write the comparisons and verdicts of a table of all environments."""
     every = samples(table, experiment.systems, experiment.boots)
     question = Question(experiment.links, experiment.systems, experiment.equivalence_margin, experiment.seed)
-    rows.write(rows.PairComparison, comparisons(every, question), pairs_csv)
-    found = verdicts(experiment.claims, every, experiment.links, experiment.seed)
-    rows.write(rows.ClaimVerdict, found, claims_csv)
+    pairs = comparisons(every, question)
+    judged = verdicts(experiment.claims, every, experiment.links, experiment.seed)
+    rows.write(rows.PairComparison, pairs, pairs_csv)
+    rows.write(rows.ClaimVerdict, judged, claims_csv)
 
 
 if __name__ == "__main__":
