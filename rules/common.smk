@@ -13,7 +13,7 @@ from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
 from hvcost.planning import experiment as experiments
-from hvcost.planning import outcome, plan
+from hvcost.planning import plan, run
 from hvcost.planning.sources import sources_of
 
 PLAN = "results/plan.json"
@@ -129,13 +129,8 @@ def session_host(wildcards):
     return ancient(before_update(host))
 
 
-for name in EXPERIMENT.environments:
-    host = Path("results", name, "host.json")
-    if not host.is_file() and any(host.parent.glob("raw/*/*/*.json")):
-        logger.warning(
-            f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
-            f"Prepare the host again: snakemake --force {host}"
-        )
+for warning in run.warnings(EXPERIMENT, Path("results")):
+    logger.warning(warning)
 
 
 def session_guest(wildcards):
@@ -211,48 +206,28 @@ def files_of(image):
     return sorted(map(str, Path("scripts/hvcost/images/files", image).iterdir()))
 
 
-PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
 DESCRIPTION = "results/experiment.json"
 MEASUREMENTS = expand("results/{env}/measurements.csv", env=EXPERIMENT.environments)
 STATISTICS = expand("results/{env}/statistics.csv", env=EXPERIMENT.environments)
 
 
+def say(text):
+    """Print what a run says, if it says anything."""
+    if text:
+        print(text, file=sys.stderr, flush=True)
+
+
 onstart:
-    jobs = list(workflow.dag.needrun_jobs())
-    todo = [
-        plan.Session(
-            job.wildcards.env, job.wildcards.system, int(job.wildcards.boot)
-        )
-        for job in jobs
-        if job.rule.name == "measure_session"
+    jobs = [
+        run.Job(job.rule.name, job.wildcards_dict)
+        for job in workflow.dag.needrun_jobs()
     ]
-    before = [
-        " ".join([job.rule.name, *job.wildcards])
-        for job in jobs
-        if job.rule.name in PREPARATIONS
-    ]
-    rules_to_run = {job.rule.name for job in jobs}
-    if "check" in rules_to_run:
-        # It measures nothing, but says how long it would take.
-        whole = plan.make(EXPERIMENT, SESSIONS, workflow.cores)
-        print(plan.as_text(whole), file=sys.stderr, flush=True)
-    elif "restore" not in rules_to_run:
-        current = plan.make(EXPERIMENT, todo, workflow.cores)
-        plan.write(current, Path(PLAN))
-        print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
-
-
-def report_outcome():
-    """What this run has measured and what not; nothing if it ended before its plan was made."""
-    if Path(PLAN).is_file() and Path(PLAN).stat().st_mtime >= STARTED_S:
-        made = plan.load_plan(Path(PLAN))
-        outcomes = outcome.of_run(made, Path("results"), Path(LOGS), STARTED_S)
-        print(outcome.as_text(outcomes), file=sys.stderr, flush=True)
+    say(run.at_start(EXPERIMENT, jobs, workflow.cores, Path(PLAN)))
 
 
 onsuccess:
-    report_outcome()
+    say(run.at_end(Path(PLAN), Path("results"), Path(LOGS), STARTED_S))
 
 
 onerror:
-    report_outcome()
+    say(run.at_end(Path(PLAN), Path("results"), Path(LOGS), STARTED_S))

@@ -5,18 +5,16 @@ python scripts/simulate_statistics.py --output docs/simulations.md
 
 from __future__ import annotations
 
-import argparse
 import math
 import signal
-import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
-from hvcost import program
+from hvcost import files, program
 from hvcost.analysis import simulation
-from hvcost.analysis.differences import SIGNIFICANCE
+from hvcost.analysis.rows import SIGNIFICANCE
 
 PROCESSES = 2
 
@@ -89,19 +87,6 @@ correlated. Few values cannot tell: that there is no flag does not show that the
 """
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--trials", type=int, default=2000, help="experiments per line of the tables")
-    parser.add_argument("--seed", type=int, default=2010)
-    parser.add_argument("--output", type=Path, required=True, metavar="MD")
-    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
-    arguments = parser.parse_args()
-    return program.run(lambda: simulate(arguments.trials, arguments.seed, arguments.output), arguments.log)
-
-
 def simulate(trials: int, seed: int, output: Path) -> None:
     """Write the page of results."""
     error = 1.96 * math.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / trials)
@@ -158,7 +143,7 @@ def simulate(trials: int, seed: int, output: Path) -> None:
             ),
             flags=_flags(dict(zip(grid, flags, strict=True))),
         )
-    output.write_text(text, encoding="utf-8")
+    files.write_text(output, text)
 
 
 def _end_with_parent() -> None:
@@ -209,4 +194,10 @@ def _share(share: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        simulate,
+        __doc__,
+        program.argument("--trials", type=int, default=2000, help="experiments per line of the tables"),
+        program.argument("--seed", type=int, default=2010, help="of their random numbers"),
+        output="MD",
+    )

@@ -70,7 +70,7 @@ def test_an_interrupted_image_build_leaves_no_mount_and_no_file(tmp_path: Path) 
     command += ["--tools", '["iperf"]']
     building = subprocess.Popen(command, cwd=ROOT / "scripts", start_new_session=True)
     deadline = Deadline(120, "packages of the guest")
-    while not (output / "scratch/root/usr/bin/busybox").exists():
+    while not (output / "partial/scratch/root/usr/bin/busybox").exists():
         deadline.wait_a_little()
     os.killpg(building.pid, signal.SIGTERM)
     assert building.wait() == 130

@@ -957,8 +957,7 @@ def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[
 @pytest.mark.parametrize(
     ("environment", "measurements", "host", "complaint"),
     [
-        ("{", "env1.csv", "host.json", "--environment: not JSON"),
-        ("[]", "env1.csv", "host.json", "expected an object"),
+        (None, "env1.csv", "host.json", "expected an object"),
         ("env2", "env1.csv", "host.json", "is of env1, not only env2"),
         ("env1", "host.json", "host.json", "column `environment` is missing"),
         ("env1", "env1.csv", "env1.csv", "not facts of a host"),
@@ -966,13 +965,12 @@ def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[
     ],
 )
 def test_plot_environment_refuses_other_inputs(
-    tmp_path: Path, environment: str, measurements: str, host: str, complaint: str
+    tmp_path: Path, environment: str | None, measurements: str, host: str, complaint: str
 ) -> None:
     write_inputs(tmp_path, "env1", ["kvm"])
-    if environment.startswith("env"):
-        environment = json.dumps(factories.environment_config("kvm", id=environment))
+    given = factories.environment_config("kvm", id=environment) if environment else []
     with pytest.raises(HvcostError, match=complaint):
-        plot_environment.plot(environment, tmp_path / measurements, tmp_path / host, tmp_path / "figures")
+        plot_environment.plot_table(given, tmp_path / measurements, tmp_path / host, tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 
 

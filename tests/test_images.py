@@ -123,15 +123,15 @@ def test_a_machine_gets_no_guest_that_was_not_built(guest: GuestImage, tmp_path:
     assert not disk.exists()
 
 
-def _build(folder: Path, text: str) -> Callable[[], None]:
+def _build(counter: Path, text: str) -> Callable[[Path], None]:
     """A build of an image that says how often it was built."""
 
-    def build() -> None:
-        (folder / "data").mkdir(parents=True, exist_ok=True)
+    def build(folder: Path) -> None:
+        (folder / "data").mkdir()
         (folder / "disk").write_text(text, encoding="utf-8")
         (folder / "data/more").write_text(text, encoding="utf-8")
         (folder / "key").touch(0o600)
-        with (folder / "builds").open("a", encoding="utf-8") as file:
+        with counter.open("a", encoding="utf-8") as file:
             file.write(".")
         files = {"disk": {"sha256": sha256_of(folder / "disk")}}
         (folder / "manifest.json").write_text(json.dumps({"files": files}), encoding="utf-8")
@@ -139,15 +139,16 @@ def _build(folder: Path, text: str) -> Callable[[], None]:
     return build
 
 
-NAMES = ("disk", "data", "key")
-
-
 def _fill(folder: Path, key: str, store: Path, text: str = "image") -> None:
-    cache.fill(folder, "guest", key, NAMES, _build(folder, text), store)
+    cache.fill(folder, "guest", key, _build(_counter(folder), text), store)
+
+
+def _counter(folder: Path) -> Path:
+    return folder.with_suffix(".builds")
 
 
 def _builds(folder: Path) -> int:
-    file = folder / "builds"
+    file = _counter(folder)
     return len(file.read_text(encoding="utf-8")) if file.exists() else 0
 
 
@@ -189,11 +190,11 @@ def test_a_broken_entry_is_built_again(tmp_path: Path) -> None:
 
 
 def test_a_failed_build_leaves_no_entry(tmp_path: Path) -> None:
-    def fail() -> None:
+    def fail(_: Path) -> None:
         raise MachineError("this computer: no network")
 
     with pytest.raises(MachineError, match="no network"):
-        cache.fill(tmp_path / "one", "guest", "a", NAMES, fail, tmp_path / "cache")
+        cache.fill(tmp_path / "one", "guest", "a", fail, tmp_path / "cache")
     _fill(tmp_path / "one", "a", tmp_path / "cache")
     assert _builds(tmp_path / "one") == 1
 

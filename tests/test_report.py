@@ -14,11 +14,11 @@ from typing import Any
 import factories
 import make_report
 import pytest
-from hvcost.analysis.diagnostics import LAG1_FOUND
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    LAG1_FOUND,
     REFUTED,
     SUPPORTED,
     WITHIN_MARGIN,
@@ -838,11 +838,7 @@ def test_names_that_would_lead_out_of_the_folder_are_refused(tmp_path: Path) -> 
         rendered(tmp_path)
 
 
-def test_the_program_writes_the_page(
-    results: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_writes_the_page(results: Path, html: str, tmp_path: Path) -> None:
     output = tmp_path / "new" / "report.html"
-    options = ["--experiment", str(results / "experiment.json"), "--results", str(results)]
-    monkeypatch.setattr("sys.argv", ["make_report.py", *options, "--output", str(output)])
-    assert make_report.main() == 0
+    make_report.make(results / "experiment.json", results, output)
     assert output.read_text(encoding="utf-8") == html

@@ -18,10 +18,10 @@ from hvcost.analysis.cells import cells
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.comparisons import Question, comparisons
 from hvcost.analysis.diagnostics import diagnose
-from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
+from hvcost.analysis.differences import difference, holm
 from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
-from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.analysis.rows import SIGNIFICANCE, CellStatistics, ClaimVerdict, PairComparison
 from hvcost.analysis.samples import Run, Sample, Session, samples
 from hvcost.errors import ParseError
 from hvcost.model.description import Claim

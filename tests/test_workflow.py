@@ -38,14 +38,13 @@ ANALYSIS = (
     "describe_experiment",
     "compute_statistics",
     "compare_systems",
-    "judge_claims",
     "plot_environment",
     "plot_comparison",
     "make_report",
 )
 PROGRAMS = ("build_guest_image", "build_host_image", "prepare_host", "measure_session", *ANALYSIS)
 # What is made of all environments together, and what it takes to know which there are.
-OVERALL = {"compare_systems", "judge_claims", "plot_comparison", "make_report"}
+OVERALL = {"compare_systems", "plot_comparison", "make_report"}
 DESCRIPTION = "describe_experiment"
 SYSTEMS = ("bare-metal", "qemu", "kvm")
 ENVIRONMENTS = ("env1", "env2")
@@ -378,7 +377,7 @@ def test_description_changed(project: Project) -> None:
 def test_claim_added(project: Project) -> None:
     claim = {"text": "KVM is fast", "systems": ["kvm"], "against": "qemu", "ratio": {"at_least": 2}}
     project.change_config(lambda content: content.update(claims={"fast": claim}))
-    assert project.to_do() == {DESCRIPTION, "compare_systems", "judge_claims", "make_report"}
+    assert project.to_do() == {DESCRIPTION, "compare_systems", "make_report"}
 
 
 def test_one_system_measured_again_on_request(project: Project) -> None:
@@ -490,7 +489,7 @@ def test_nothing_else_runs_while_this_computer_measures(empty: Project) -> None:
     (empty.folder / "session-takes-s").write_text("0.2")
     empty.run("--cores", "4")
     ran = empty.ran()
-    assert len(ran) == 27
+    assert len(ran) == 26
     alone = ("prepare_host", "measure_session")
     assert not [pair for pair in _overlapping(ran) for entry in pair if entry["job"].startswith(alone)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,3 +68,25 @@ def parse_json(
 
 def _not(source: str, what: str, reason: str | None, remedy: str) -> ParseError:
     return ParseError("; ".join(filter(None, (f"{source}: not {what}: {reason}", remedy))))
+
+
+@contextmanager
+def filled(folder: Path, seal: str) -> Iterator[Path]:
+    """A new folder to fill, whose files and folders move into `folder` when the block ends well.
+
+    Until then, and if it ends with an error, `folder` is what it was. The file `seal` goes first of what is
+    replaced and comes last, so that whatever is beside it belongs to it.
+    """
+    partial = folder / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        (folder / seal).unlink(missing_ok=True)
+        for path in sorted(partial.iterdir(), key=lambda path: (path.name == seal, path)):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+    finally:
+        shutil.rmtree(partial)

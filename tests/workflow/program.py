@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+")
     parser.add_argument("--statistics", nargs="+")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--comparisons", type=Path)
+    parser.add_argument("--claims", type=Path)
     parser.add_argument("--output-dir", type=Path)
     parser.add_argument("inputs", nargs="*")
     arguments = parser.parse_args()
@@ -73,6 +75,9 @@ def main() -> None:
     elif name.startswith("plot_"):
         arguments.output.mkdir(parents=True)
         (arguments.output / "figure.svg").write_text("".join(arguments.inputs))
+    elif name == "compare_systems":
+        arguments.comparisons.write_text("".join(Path(file).read_text() for file in arguments.inputs))
+        arguments.claims.write_text(Path(arguments.experiment).read_text())
     else:
         arguments.output.write_text("".join(Path(file).read_text() for file in arguments.inputs))
     with Path("ran.jsonl").open("a") as ran:

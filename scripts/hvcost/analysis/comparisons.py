@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hvcost.analysis.cells import Links, held
-from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
+from hvcost.analysis.differences import difference, holm
 from hvcost.analysis.effects import effect, none_of
 from hvcost.analysis.intervals import MIN_VALUES
 from hvcost.analysis.metrics import PRIMARY, known
@@ -21,6 +21,7 @@ from hvcost.analysis.rows import (
     EQUIVALENT,
     INCONCLUSIVE,
     NOT_BY_THIS_LINK,
+    SIGNIFICANCE,
     TOO_FEW,
     WITHIN_MARGIN,
     PairComparison,

@@ -16,7 +16,6 @@ from scipy import stats
 from hvcost.analysis.intervals import Values
 from hvcost.analysis.seeds import generator
 
-SIGNIFICANCE = 0.05
 # U is compared with all orders of the values up to this product of sizes; beyond it, the normal
 # distribution is as good.
 EXACT_UP_TO = 2500

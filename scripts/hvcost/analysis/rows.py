@@ -164,6 +164,12 @@ class ClaimVerdict:
     note: str
 
 
+# A p-value below is taken for a finding.
+SIGNIFICANCE = 0.05
+# Share of experiments in which so many values are called dependent where each keeps 0.6 of the one before.
+# Of docs/simulations.md; there it is 0.05 where they are independent.
+LAG1_FOUND = {6: 0.08, 10: 0.31, 30: 0.86}
+
 DIFFERENT = "different"
 WITHIN_MARGIN = "different, within the margin"
 EQUIVALENT = "equivalent"

@@ -19,7 +19,7 @@ import numpy as np
 
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.diagnostics import autocorrelation
-from hvcost.analysis.differences import SIGNIFICANCE, holm
+from hvcost.analysis.differences import holm
 from hvcost.analysis.intervals import (
     RatioBootstrap,
     Values,
@@ -28,7 +28,7 @@ from hvcost.analysis.intervals import (
     ratio_bootstrap,
 )
 from hvcost.analysis.metrics import PRIMARY
-from hvcost.analysis.rows import SUPPORTED
+from hvcost.analysis.rows import SIGNIFICANCE, SUPPORTED
 from hvcost.analysis.samples import Run, Sample, Session
 from hvcost.analysis.seeds import generator
 from hvcost.model.description import Claim

@@ -13,10 +13,11 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hvcost import files
 from hvcost.locks import locked
 from hvcost.machines.base import sha256_of
 
@@ -32,30 +33,32 @@ def folder_of_user() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hvcost"
 
 
-def fingerprint(inputs: Mapping[str, Any], files: Iterable[Path]) -> str:
+def fingerprint(inputs: Mapping[str, Any], sources: Iterable[Path]) -> str:
     """SHA-256 of an image's inputs and of files of this software, wherever it lies, in hexadecimal."""
-    content = {"inputs": inputs, "files": {os.path.relpath(path, SCRIPTS): sha256_of(path) for path in files}}
+    content = {
+        "inputs": inputs,
+        "files": {os.path.relpath(path, SCRIPTS): sha256_of(path) for path in sources},
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def fill(
-    folder: Path, kind: str, key: str, names: Sequence[str], build: Callable[[], None], cache: Path
-) -> None:
+def fill(folder: Path, kind: str, key: str, build: Callable[[Path], object], cache: Path) -> None:
     """Fill `folder` with the image `kind` of the inputs `key`, from `cache` or by `build`.
 
-    `names` are files and folders of the image beside its manifest, which lists checksums of its files. The
-    newest three images of each kind are kept. Two checkouts that want the same one at once build it once. A
-    cache that cannot be used is said to be so, and does without.
+    The manifest of an image lists checksums of its files. The newest three images of each kind are kept. Two
+    checkouts that want the same one at once build it once. A cache that cannot be used is said to be so, and
+    does without.
     """
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         log.warning("this computer: images are not kept for other checkouts: %s", error)
-        build()
+        with files.filled(folder, MANIFEST) as partial:
+            build(partial)
         return
     entry = cache / f"{kind}-{key[:16]}"
     with locked(cache / f"{kind}.lock", f"the image of the {kind} is being built"):
-        if _is_whole(entry, names):
+        if _is_whole(entry):
             built_at = datetime.datetime.fromtimestamp((entry / MANIFEST).stat().st_mtime)
             log.info(
                 "%s image: as it was built on %s from the same inputs; for Debian's packages of today, "
@@ -64,24 +67,27 @@ def fill(
                 built_at.strftime("%Y-%m-%d"),
                 entry,
             )
-            _copy(entry, folder, names, shutil.copyfile)
+            with files.filled(folder, MANIFEST) as partial:
+                shutil.copytree(entry, partial, symlinks=True, copy_function=_copy, dirs_exist_ok=True)
             os.utime(entry)
             return
-        build()
-        try:
-            _store(folder, entry, names)
-        except OSError as error:
-            log.warning("this computer: the image is not kept for other checkouts: %s", error)
+        with files.filled(folder, MANIFEST) as partial:
+            build(partial)
+            _store(partial, entry)
         _remove_old(cache, kind)
 
 
-def _is_whole(entry: Path, names: Sequence[str]) -> bool:
+def _copy(source: str, target: str) -> None:
+    """Copy a file as a new one: the workflow tells by its time when it was made."""
+    shutil.copyfile(source, target)
+    shutil.copymode(source, target)
+
+
+def _is_whole(entry: Path) -> bool:
     """Whether the entry is there, as it was stored."""
     try:
         listed = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all((entry / name).exists() for name in names) and all(
-            sha256_of(entry / name) == about["sha256"] for name, about in listed.items()
-        )
+        return all(sha256_of(entry / name) == about["sha256"] for name, about in listed.items())
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -89,30 +95,15 @@ def _is_whole(entry: Path, names: Sequence[str]) -> bool:
         return False
 
 
-def _store(folder: Path, entry: Path, names: Sequence[str]) -> None:
-    partial = entry.with_name(entry.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+def _store(folder: Path, entry: Path) -> None:
+    """Keep an image, as far as there is room."""
     try:
-        partial.mkdir(mode=0o700)
-        _copy(folder, partial, names, shutil.copy2)
         shutil.rmtree(entry, ignore_errors=True)
-        partial.rename(entry)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _copy(source: Path, target: Path, names: Sequence[str], copy: Callable[..., object]) -> None:
-    """Copy the image; its manifest comes last, so that a copy that has one is whole."""
-    target.mkdir(parents=True, exist_ok=True)
-    (target / MANIFEST).unlink(missing_ok=True)
-    for name in (*names, MANIFEST):
-        if (source / name).is_dir():
-            shutil.rmtree(target / name, ignore_errors=True)
-            shutil.copytree(source / name, target / name, symlinks=True)
-        else:
-            (target / name).unlink(missing_ok=True)
-            copy(source / name, target / name)
-            (target / name).chmod((source / name).stat().st_mode)
+        with files.filled(entry, MANIFEST) as partial:
+            shutil.copytree(folder, partial, symlinks=True, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(entry, ignore_errors=True)
+        log.warning("this computer: the image is not kept for other checkouts: %s", error)
 
 
 def _remove_old(cache: Path, kind: str) -> None:

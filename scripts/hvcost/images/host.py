@@ -49,8 +49,6 @@ KERNEL_ARGUMENTS = (
     "cryptomgr.notests initcall_blacklist=jent_mod_init,crypto_kdf108_init"
 )
 FILES = ("disk.qcow2", "vmlinux", "initrd.img", "xen", "id_ed25519", "known_hosts")
-# What there is beside the manifest.
-BUILT = (*FILES, "id_ed25519.pub", emulator.FOLDER)
 EMULATOR = f"{emulator.FOLDER}/{emulator.PROGRAM}"
 # Units of systemd that nobody needs here: they search for hardware that is known, wait for people at a
 # terminal, load drivers that a session loads itself, or would work in the background of a measurement.

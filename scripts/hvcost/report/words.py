@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
-from hvcost.analysis.diagnostics import LAG1_FOUND
-from hvcost.analysis.differences import SIGNIFICANCE
 from hvcost.analysis.metrics import known
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    LAG1_FOUND,
     REFUTED,
+    SIGNIFICANCE,
     SUPPORTED,
     WITHIN_MARGIN,
     CellStatistics,

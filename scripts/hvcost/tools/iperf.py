@@ -283,15 +283,16 @@ def parse(text: str) -> Measurement:
     if not text.strip():
         raise ParseError("the output is empty")
     lines = text.splitlines(keepends=True)
+    # Most texts hold none: the whole is looked through once before its lines are.
     trouble = [
         line.strip()
-        for line in lines
+        for line in (lines if _TROUBLE.search(text) else ())
         if _TROUBLE.search(line) and not _WARNING.search(line) and not _OTHERS.search(line)
     ]
     if trouble:
         raise ParseError(f"iperf reports trouble: {_shown(trouble[0])}")
     banners = _CLIENT_BANNER.findall(text) + _SERVER_BANNER.findall(text)
-    is_csv = any(_CSV_LINE.search(line) or _CSV_HEADER.search(line) for line in lines)
+    is_csv = any(_CSV_LINE.match(line) or _CSV_HEADER.match(line) for line in lines)
     if is_csv and banners:
         raise ParseError("the output holds both CSV and plain reports: more than one run")
     return _parse_csv(lines) if is_csv else _parse_plain(text, lines)

@@ -1,0 +1,70 @@
+"""What a run of the workflow says: warnings, what it is about to do, and what came of it.
+
+The workflow hands over which jobs it has to do, and prints the texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvcost.planning import outcome, plan
+from hvcost.planning.experiment import Experiment
+
+MEASURE = "measure_session"
+PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
+# Rules that nothing is measured for: one only says how long everything takes, one takes changes back.
+CHECK = "check"
+RESTORE = "restore"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is to be done: its rule, and the rule's wildcards by name."""
+
+    rule: str
+    wildcards: Mapping[str, str]
+
+
+def warnings(experiment: Experiment, results: Path) -> list[str]:
+    """What a reader has to know whatever is run: raw files whose host is not prepared stay as they are."""
+    hosts = {name: results / name / "host.json" for name in experiment.environments}
+    return [
+        f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
+        f"Prepare the host again: snakemake --force {host}"
+        for name, host in hosts.items()
+        if not host.is_file() and any(host.parent.glob("raw/*/*/*.json"))
+    ]
+
+
+def at_start(experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path) -> str:
+    """What is printed before the first job; the plan is written for those that measure, if any may."""
+    every = list(jobs)
+    rules = {job.rule for job in every}
+    if RESTORE in rules:
+        return ""
+    if CHECK in rules:
+        return plan.as_text(plan.make(experiment, plan.sessions(experiment), cores))
+    todo = [_session(job) for job in every if job.rule == MEASURE]
+    before = sorted(
+        " ".join((job.rule, *job.wildcards.values())) for job in every if job.rule in PREPARATIONS
+    )
+    made = plan.make(experiment, todo, cores)
+    plan.write(made, plan_file)
+    return plan.as_text(made, before)
+
+
+def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
+    """What is printed after the last job of a run that began at `since_s`, Unix time.
+
+    Nothing if it ended before its plan was made.
+    """
+    if not plan_file.is_file() or plan_file.stat().st_mtime < since_s:
+        return ""
+    return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s))
+
+
+def _session(job: Job) -> plan.Session:
+    wildcards = job.wildcards
+    return plan.Session(wildcards["env"], wildcards["system"], int(wildcards["boot"]))
