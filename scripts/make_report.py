@@ -22,7 +22,7 @@ def make(experiment: Path, results: Path, output: Path) -> None:
     """Make the page of a folder of results."""
     html = page.render(inputs.read(experiment, results))
     files.write_text(output, html)
-    log.info("%s: %d kB", output, len(html.encode()) // 1000)
+    log.info("%s: %d kB", output, output.stat().st_size // 1000)
 
 
 if __name__ == "__main__":

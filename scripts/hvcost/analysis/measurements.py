@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,6 @@ COLUMNS = (
     "value",
     "resolution",
 )
-WHOLE_NUMBERS = ("boot", "repetition", "session_order", "run_order")
 OK = "ok"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
@@ -139,10 +139,11 @@ def read_csv(path: Path) -> Table:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
             _check_header(header)
+            in_order = itemgetter(*map(header.index, COLUMNS))
             for fields in reader:
                 if len(fields) != len(header):
                     raise ParseError(f"{len(fields)} fields instead of {len(header)}")
-                rows.append(_checked_row(dict(zip(header, fields, strict=True))))
+                rows.append(_checked_row(in_order(fields)))
     except ParseError as error:
         raise ParseError(f"{path}, line {reader.line_num}: {error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -256,39 +257,58 @@ def _check_header(header: Sequence[str]) -> None:
             raise ParseError(f"column `{column}` is there twice")
 
 
-def _checked_row(fields: dict[str, Any]) -> Repetition:
-    """Row from the texts of its fields; ParseError names the column."""
-    for column in WHOLE_NUMBERS:
-        fields[column] = _number(int, fields[column], "a whole number", column)
-    status, value, metric = fields["status"], fields["value"], known().get(fields["metric"])
+def _checked_row(fields: Sequence[str]) -> Repetition:
+    """Row from the texts of its fields in the order of COLUMNS; ParseError names the column."""
+    environment, system, hypervisor, boot, workload, repetition, session_order, run_order = fields[:8]
+    started_at, host_boot, guest_boot, status, reason, name, unit, role, value, resolution = fields[8:]
+    metric = known().get(name)
     if metric is None:
-        raise ParseError(f"`metric` {fields['metric']!r} is none of {', '.join(known())}")
-    unit = fields.pop("unit")
+        raise ParseError(f"`metric` {name!r} is none of {', '.join(known())}")
     if unit != metric.unit:
         raise ParseError(f"`unit` {unit!r} instead of {metric.unit!r}")
-    if fields["role"] not in ROLES:
-        raise ParseError(f"`role` {fields['role']!r} is none of {', '.join(ROLES)}")
-    if status == OK and value and not fields["reason"]:
-        fields["value"] = _number(float, value, "a number", "value")
-    elif status in (FAILED, UNAVAILABLE) and not value and fields["reason"]:
-        fields["value"] = None
-    else:
+    if role not in ROLES:
+        raise ParseError(f"`role` {role!r} is none of {', '.join(ROLES)}")
+    has_value = status == OK and value and not reason
+    if not has_value and not (status in (FAILED, UNAVAILABLE) and not value and reason):
         raise ParseError(
-            f"`status` {status!r} with value {value!r} and reason {fields['reason']!r}: "
+            f"`status` {status!r} with value {value!r} and reason {reason!r}: "
             "a row is `ok` with a value, or `failed` or `unavailable` with a reason"
         )
-    resolution = fields["resolution"]
-    fields["resolution"] = _number(float, resolution, "a number", "resolution") if resolution else None
-    return Repetition(**fields)
+    return Repetition(
+        environment=environment,
+        system=system,
+        hypervisor=hypervisor,
+        boot=_whole_number(boot, "boot"),
+        workload=workload,
+        repetition=_whole_number(repetition, "repetition"),
+        session_order=_whole_number(session_order, "session_order"),
+        run_order=_whole_number(run_order, "run_order"),
+        started_at=started_at,
+        host_boot=host_boot,
+        guest_boot=guest_boot,
+        status=status,
+        reason=reason,
+        metric=name,
+        role=role,
+        value=_number(value, "value") if has_value else None,
+        resolution=_number(resolution, "resolution") if resolution else None,
+    )
 
 
-def _number(kind: Callable[[str], float], text: str, what: str, column: str) -> float:
+def _whole_number(text: str, column: str) -> int:
     try:
-        number = kind(text)
+        return int(text)
+    except ValueError:
+        raise ParseError(f"`{column}` {text!r} is not a whole number") from None
+
+
+def _number(text: str, column: str) -> float:
+    try:
+        number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ParseError(f"`{column}` {text!r} is not {what}")
+        raise ParseError(f"`{column}` {text!r} is not a number")
     return number
 
 

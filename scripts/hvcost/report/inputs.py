@@ -179,8 +179,10 @@ def _figures(folder: Path) -> dict[str, Figure]:
 
 def _figure(path: Path) -> Figure:
     content = path.read_bytes()
+    # What it says comes first (`style.rendered`); the picture behind it may be megabytes.
+    head, found, _picture = content.partition(b"</desc>")
     try:
-        svg = ElementTree.fromstring(content)
+        svg = ElementTree.fromstring(head + b"</desc></svg>" if found else content)
         _left, _top, width, height = map(float, svg.attrib["viewBox"].split())
         title, description = (svg.findtext(f"{SVG}{tag}") or svg.findtext(tag) for tag in ("title", "desc"))
     except (ElementTree.ParseError, KeyError, ValueError) as error:
