@@ -13,7 +13,7 @@ from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
 from hvcost.planning import experiment as experiments
-from hvcost.planning import outcome, plan
+from hvcost.planning import outcome, pace, plan, progress
 from hvcost.planning.sources import sources_of
 
 PLAN = "results/plan.json"
@@ -208,35 +208,25 @@ def files_of(image):
     return sorted(map(str, Path("scripts/hvcost/images/files", image).iterdir()))
 
 
-PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
 DESCRIPTION = "results/experiment.json"
 MEASUREMENTS = expand("results/{env}/measurements.csv", env=EXPERIMENT.environments)
 STATISTICS = expand("results/{env}/statistics.csv", env=EXPERIMENT.environments)
 
 
 onstart:
-    jobs = list(workflow.dag.needrun_jobs())
-    todo = [
-        plan.Session(
-            job.wildcards.env, job.wildcards.system, int(job.wildcards.boot)
-        )
-        for job in jobs
-        if job.rule.name == "measure_session"
-    ]
-    before = [
-        " ".join([job.rule.name, *job.wildcards])
-        for job in jobs
-        if job.rule.name in PREPARATIONS
-    ]
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.rule.norun]
+    seen = pace.load_pace(Path(PLAN).with_name(pace.FILE))
     rules_to_run = {job.rule.name for job in jobs}
     if "check" in rules_to_run:
         # It measures nothing, but says how long it would take.
-        whole = plan.make(EXPERIMENT, SESSIONS, workflow.cores)
-        print(plan.as_text(whole), file=sys.stderr, flush=True)
+        whole = plan.whole(EXPERIMENT, workflow.cores)
+        print(progress.as_text(whole, seen), file=sys.stderr, flush=True)
     elif "restore" not in rules_to_run:
-        current = plan.make(EXPERIMENT, todo, workflow.cores)
+        names = [(job.rule.name, tuple(job.wildcards)) for job in jobs]
+        current = plan.make(EXPERIMENT, names, workflow.cores)
         plan.write(current, Path(PLAN))
-        print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
+        print(progress.as_text(current, seen), file=sys.stderr, flush=True)
+        logger.addHandler(progress.StepLog(current, Path(PLAN)))
 
 
 def report_outcome():

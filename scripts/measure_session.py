@@ -6,15 +6,13 @@ import argparse
 import json
 import logging
 import sys
-import time
 from pathlib import Path
 
 from hvcost import program
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.images import guest as guest_image
-from hvcost.planning import plan
+from hvcost.planning import plan, progress
 from hvcost.session import SessionSpec, measure
-from hvcost.wording import minutes
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +32,7 @@ def main() -> int:
         spec = SessionSpec(**arguments.session)
         current = plan.load_plan(arguments.plan)
         key = (spec.environment, spec.system, spec.boot)
-        label = f"{spec.environment} {spec.system} boot {spec.boot}"
-        number, total = plan.position(current, *key)
-        left_s = plan.remaining_s(current, *key)
-        log.info("session %d of %d: %s, about %s left", number, total, label, minutes(left_s))
-        start_s = time.monotonic()
-
-        def progress(run: int, runs: int) -> None:
-            left = minutes(max(0.0, left_s - (time.monotonic() - start_s)))
-            log.info("%s: run %d of %d, about %s left", label, run, runs, left)
+        watch = progress.SessionWatch(arguments.plan, arguments.session)
 
         records = measure(
             spec,
@@ -51,11 +41,10 @@ def main() -> int:
             arguments.output_dir,
             plan.order(current, *key),
             current.seed,
-            progress,
+            watch.begins,
         )
         ok = sum(record.status == "ok" for record in records)
-        seconds = time.monotonic() - start_s
-        log.info("%s: %d of %d runs ok, %.0f s", label, ok, len(records), seconds)
+        log.info("%s %s boot %d: %d of %d runs ok", *key, ok, len(records))
 
     return program.run(work, arguments.log)
 
