@@ -371,6 +371,14 @@ def test_usual_start_of_a_session(connection: str, hypervisor: str, start_s: flo
     assert (runs.fixed_s, runs.usual_s) == (100.0, 10 * usual.BETWEEN_RUNS_S)
 
 
+@pytest.mark.parametrize(("connection", "prepare_s"), [("emulated", 45.0), ("local", 5.0)])
+def test_preparation_that_starts_no_machine_is_no_measure_of_one(connection: str, prepare_s: float) -> None:
+    here = LINK | ENDS | {"host": {"connection": connection}}
+    content = experiment(systems={"one": {"hypervisor": "bare-metal"}}, environments={"here": here})
+    (part,) = usual.parts(content, usual.PREPARE, ("here",))
+    assert part.usual_s == prepare_s
+
+
 def test_one_computer_gains_nothing_from_cores() -> None:
     one, many = (progress.left_s(plan.whole(experiment(), cores), pace.Pace(), 0.0) for cores in (1, 8))
     assert one == many
