@@ -221,8 +221,12 @@ onstart:
     jobs = [
         run.Job(job.rule.name, job.wildcards_dict)
         for job in workflow.dag.needrun_jobs()
+        if not job.rule.norun
     ]
-    say(run.at_start(EXPERIMENT, jobs, workflow.cores, Path(PLAN)))
+    text, watch = run.at_start(EXPERIMENT, jobs, workflow.cores, Path(PLAN))
+    say(text)
+    if watch:
+        logger.addHandler(watch)
 
 
 onsuccess:

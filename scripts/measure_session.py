@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from hvcost import session as sessions
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.images import guest as guest_image
 from hvcost.planning import plan as plans
-from hvcost.wording import minutes
+from hvcost.planning import progress
 
 log = logging.getLogger(__name__)
 
@@ -25,16 +24,6 @@ def measure(
     spec = sessions.SessionSpec(**session)
     current = plans.load_plan(plan)
     key = (spec.environment, spec.system, spec.boot)
-    label = f"{spec.environment} {spec.system} boot {spec.boot}"
-    number, total = plans.position(current, *key)
-    left_s = plans.remaining_s(current, *key)
-    log.info("session %d of %d: %s, about %s left", number, total, label, minutes(left_s))
-    start_s = time.monotonic()
-
-    def progress(run: int, runs: int) -> None:
-        left = minutes(max(0.0, left_s - (time.monotonic() - start_s)))
-        log.info("%s: run %d of %d, about %s left", label, run, runs, left)
-
     records = sessions.measure(
         spec,
         place_of_prepared(host, state, spec.link, spec.host, spec.client),
@@ -42,10 +31,10 @@ def measure(
         output_dir,
         plans.order(current, *key),
         current.seed,
-        progress,
+        progress.SessionWatch(plan, session).begins,
     )
     ok = sum(record.status == "ok" for record in records)
-    log.info("%s: %d of %d runs ok, %.0f s", label, ok, len(records), time.monotonic() - start_s)
+    log.info("%s %s boot %d: %d of %d runs ok", *key, ok, len(records))
 
 
 if __name__ == "__main__":

@@ -36,34 +36,36 @@ def file(tmp_path: Path) -> Path:
 
 def test_sessions_are_announced_in_their_order_and_planned(experiment: Experiment, file: Path) -> None:
     jobs = [session("kvm"), session("bare-metal"), Job("parse_repetitions", {"env": "env1", "system": "kvm"})]
-    text = run.at_start(experiment, jobs, 1, file)
+    text, watch = run.at_start(experiment, jobs, 1, file)
+    assert watch
     assert text.startswith("To measure: 2 sessions, 20 runs, about ")
     order = [f"  {n}. env1 {each.system} boot 1: " for n, each in enumerate(plan.sessions(experiment), 1)]
-    lines = text.splitlines()[1:]
+    lines = text.splitlines()[1:-1]
     assert all(line.startswith(start) for line, start in zip(lines, order, strict=True))
     assert [each.session for each in plan.load_plan(file).todo] == list(plan.sessions(experiment))
 
 
 def test_preparations_are_named_before(experiment: Experiment, file: Path) -> None:
     jobs = [session("kvm"), Job("prepare_host", {"env": "env1"}), Job("build_guest_image", {})]
-    text = run.at_start(experiment, jobs, 1, file)
-    assert "first, and not in this time: build_guest_image, prepare_host env1\n" in text
+    text, _ = run.at_start(experiment, jobs, 1, file)
+    assert "  before that: build_guest_image, prepare_host env1, about " in text
 
 
 def test_there_may_be_nothing_to_measure(experiment: Experiment, file: Path) -> None:
-    text = run.at_start(experiment, [Job("make_report", {})], 1, file)
-    assert text == "Nothing to measure: all sessions are there."
+    text, _ = run.at_start(experiment, [Job("make_report", {})], 1, file)
+    assert text.startswith("There is nothing to measure. The rest: 1 step, about ")
     assert plan.load_plan(file).todo == ()
-    assert run.at_end(file, file.parent, file.parent, 0.0) == "Measured: nothing was to be measured"
+    assert run.at_end(file, file.parent, file.parent, 0.0) == "Measured: there was nothing to measure"
 
 
 def test_a_check_says_how_long_all_takes_and_plans_nothing(experiment: Experiment, file: Path) -> None:
-    assert run.at_start(experiment, [Job("check", {})], 1, file).startswith("To measure: 2 sessions")
+    text, watch = run.at_start(experiment, [Job("check", {})], 1, file)
+    assert (text.startswith("To measure: 2 sessions"), watch) == (True, None)
     assert not file.exists()
 
 
 def test_taking_back_says_nothing(experiment: Experiment, file: Path) -> None:
-    assert run.at_start(experiment, [Job("restore", {})], 1, file) == ""
+    assert run.at_start(experiment, [Job("restore", {})], 1, file) == ("", None)
     assert not file.exists()
 
 

@@ -445,7 +445,7 @@ def test_sessions_run_in_the_order_of_the_seed(project: Project) -> None:
 
 def test_plan_is_what_is_run(project: Project) -> None:
     whole = plan.load_plan(project.folder / "results/plan.json")
-    assert [planned.session for planned in whole.todo] == list(whole.sessions)
+    assert [step.session for step in whole.todo] == list(whole.sessions)
     before = len(project.sessions_run())
 
     project.change_config(lambda content: content.update(boots=2))
@@ -463,6 +463,18 @@ def test_plan_is_what_is_run(project: Project) -> None:
         environment, system, boot = name.split()
         start = f"{number}. {environment} {system} boot {boot}: 2 runs, about "
         assert any(line.startswith(start) for line in lines), start
+    steps = [line for line in lines if line.startswith("step ")]
+    count = len(current.steps)
+    assert len(current.ended) == len(steps) == count
+    for number, line in enumerate(steps, 1):
+        assert line.startswith(f"step {number} of {count}: ")
+        assert line.endswith(" left")
+
+
+def test_next_plan_is_from_what_was_seen(project: Project) -> None:
+    assert "nothing was seen of this one yet" in (project.folder / "output.txt").read_text()
+    project.append("scripts/plot_comparison.py", "print()\n")
+    assert "by what this computer was seen to do" in project.run()
 
 
 def test_plan_with_nothing_to_measure(project: Project) -> None:

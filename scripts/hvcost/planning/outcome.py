@@ -34,7 +34,7 @@ class Outcome:
 
 def of_run(plan: Plan, results: Path, logs: Path, since_s: float) -> tuple[Outcome, ...]:
     """Outcome of every session that was to be run; what is older than `since_s`, Unix time, is not of it."""
-    return tuple(_of_session(planned.session, planned.runs, results, logs, since_s) for planned in plan.todo)
+    return tuple(_of_session(step.session, step.runs, results, logs, since_s) for step in plan.todo)
 
 
 def as_text(outcomes: Iterable[Outcome]) -> str:

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost.planning import outcome, plan
+from hvcost.planning import outcome, pace, plan, progress
 from hvcost.planning.experiment import Experiment
+from hvcost.planning.progress import StepLog
 
-MEASURE = "measure_session"
-PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
 # Rules that nothing is measured for: one only says how long everything takes, one takes changes back.
 CHECK = "check"
 RESTORE = "restore"
@@ -38,21 +37,20 @@ def warnings(experiment: Experiment, results: Path) -> list[str]:
     ]
 
 
-def at_start(experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path) -> str:
-    """What is printed before the first job; the plan is written for those that measure, if any may."""
+def at_start(
+    experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path
+) -> tuple[str, StepLog | None]:
+    """What is printed before the first job, and what watches the jobs then; the plan is written for them."""
     every = list(jobs)
     rules = {job.rule for job in every}
     if RESTORE in rules:
-        return ""
+        return "", None
+    seen = pace.load_pace(plan_file.with_name(pace.FILE))
     if CHECK in rules:
-        return plan.as_text(plan.make(experiment, plan.sessions(experiment), cores))
-    todo = [_session(job) for job in every if job.rule == MEASURE]
-    before = sorted(
-        " ".join((job.rule, *job.wildcards.values())) for job in every if job.rule in PREPARATIONS
-    )
-    made = plan.make(experiment, todo, cores)
+        return progress.as_text(plan.whole(experiment, cores), seen), None
+    made = plan.make(experiment, [(job.rule, tuple(job.wildcards.values())) for job in every], cores)
     plan.write(made, plan_file)
-    return plan.as_text(made, before)
+    return progress.as_text(made, seen), StepLog(made, plan_file)
 
 
 def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
@@ -63,8 +61,3 @@ def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
     if not plan_file.is_file() or plan_file.stat().st_mtime < since_s:
         return ""
     return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s))
-
-
-def _session(job: Job) -> plan.Session:
-    wildcards = job.wildcards
-    return plan.Session(wildcards["env"], wildcards["system"], int(wildcards["boot"]))
