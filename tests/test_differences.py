@@ -97,8 +97,10 @@ def datagrams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     folder.mkdir()
     (folder / "datagrams.py").write_text(DATAGRAMS)
     monkeypatch.setattr(tools, "__path__", [*tools.__path__, str(folder)])
+    tools._tools.cache_clear()
     known.cache_clear()
     yield
+    tools._tools.cache_clear()
     known.cache_clear()
     sys.modules.pop("hvcost.tools.datagrams", None)
 

@@ -62,7 +62,8 @@ class Talking:
     def __init__(self, name: str, said: str = "", *, is_gone: bool = False) -> None:
         self.name = name
         self.slowness = 1.0
-        self.said = said
+        greeting, _, rest = said.partition(f"{GREETING} 5001\n")
+        self.to_say = [[*greeting.splitlines(), f"{GREETING} 5001"], rest.splitlines()]
         self.is_gone = is_gone
         self.asked: list[str] = []
 
@@ -74,7 +75,10 @@ class Talking:
             return ""
         if "proc/stat" in request:
             return "cpu 1 2 3 4 5 6 7 8 9 10\n"
-        news = "".join(f"o|{line}\n" for line in self.said.splitlines()) if "news" in request else ""
+        news = ""
+        if "news" in request:
+            # What is new is said once: the greeting first.
+            news = "".join(f"o|{line}\n" for line in (self.to_say.pop(0) if self.to_say else []))
         return f"clocks 1000.000100 10.00 1000.000200\nrx_bytes 1\ntx_bytes 1\n{news}"
 
 
@@ -100,7 +104,7 @@ def says(*of_iperf: Any) -> Answer:
 
 def server(said: str, *, is_gone: bool = False) -> Talking:
     """A server that starts, has said this, and may be gone when it is to report."""
-    return Talking("env1 host", said or GREETING, is_gone=is_gone)
+    return Talking("env1 host", said or f"{GREETING} 5001\n", is_gone=is_gone)
 
 
 GOOD = says(0, factories.client_output(44e6), "")
@@ -139,7 +143,7 @@ def test_what_the_server_said_is_kept_when_the_client_is_lost() -> None:
     def lost() -> tuple[int, str, str]:
         raise MachineError("env1 client: it is gone")
 
-    seen = repetition(lost, server(f"{GREETING}\nit waits"))
+    seen = repetition(lost, server(f"{GREETING} 5001\nit waits"))
     assert seen.trouble == "env1 client: it is gone"
     assert "it waits" in seen.outputs["server"].stdout
     assert "server" in seen.witnesses
