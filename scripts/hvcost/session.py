@@ -146,7 +146,7 @@ def measure(
         driver.prepare(operation.host)
         if plan.guest:
             driver.prepare_files(operation.host, plan.guest.files)
-        with driver.started(operation.host, plan) as system, ExitStack() as stack:
+        with driver.started(operation.host, plan) as system:
             guest_facts = system.proof.get("guest")
             session = Session(
                 environment=spec.environment,
@@ -171,39 +171,39 @@ def measure(
                 commands=journal.commands,
             )
             record.write_session(session, folder)
-            bench = stack.enter_context(_set_up(spec, operation, driver, system))
-            for run in runs:
-                progress(run.number, len(runs))
-                before = len(journal.commands)
-                seen = _repetition(spec, run, bench)
-                result = _judged(
-                    Record(
-                        environment=session.environment,
-                        system=session.system,
-                        boot=session.boot,
-                        workload=run.workload,
-                        repetition=run.repetition,
-                        status="failed" if seen.trouble else "ok",
-                        reason=seen.trouble,
-                        started_at=seen.started_at,
-                        order=Order(*position, run.number, len(runs), seed),
-                        spec={**session.spec, "workload": spec.workloads[run.workload]},
-                        outputs=seen.outputs,
-                        cpu_time_s=seen.cpu_time_s,
-                        proof=session.proof,
-                        facts=session.facts,
-                        start=session.commands,
-                        commands=journal.commands[before:],
-                        witnesses=seen.witnesses,
+            with _set_up(spec, operation, driver, system) as bench:
+                for run in runs:
+                    progress(run.number, len(runs))
+                    before = len(journal.commands)
+                    seen = _repetition(spec, run, bench)
+                    result = _judged(
+                        Record(
+                            environment=session.environment,
+                            system=session.system,
+                            boot=session.boot,
+                            workload=run.workload,
+                            repetition=run.repetition,
+                            status="failed" if seen.trouble else "ok",
+                            reason=seen.trouble,
+                            started_at=seen.started_at,
+                            order=Order(*position, run.number, len(runs), seed),
+                            spec={**session.spec, "workload": spec.workloads[run.workload]},
+                            outputs=seen.outputs,
+                            cpu_time_s=seen.cpu_time_s,
+                            proof=session.proof,
+                            facts=session.facts,
+                            start=session.commands,
+                            commands=journal.commands[before:],
+                            witnesses=seen.witnesses,
+                        )
                     )
-                )
-                if result.reason:
-                    log.warning("repetition %d failed: %s", run.repetition, result.reason)
-                record.write(result, folder / record.file_of(run.workload, run.repetition))
-                records.append(result)
-                if result.reason:
-                    _ended(bench.background)
-                    _check_machines(run, result.reason, (operation.host, operation.client))
+                    if result.reason:
+                        log.warning("repetition %d failed: %s", run.repetition, result.reason)
+                    record.write(result, folder / record.file_of(run.workload, run.repetition))
+                    records.append(result)
+                    if result.reason:
+                        _ended(bench.background)
+                        _check_machines(run, result.reason, (operation.host, operation.client))
     return records
 
 
