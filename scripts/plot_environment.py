@@ -52,7 +52,9 @@ def main() -> int:
 
 def plot(environment_json: str, measurements: Path, host: Path, output: Path) -> None:
     """Draw all figures, then put them in the folder in place of older ones."""
-    environment = environment_from(figures.parsed_json(environment_json, "--environment"))
+    accelerator, facts = _host(host)
+    configured = environment_from(figures.parsed_json(environment_json, "--environment"))
+    environment = configured.played_by(accelerator)
     points = tables.repetitions(tables.read_csv(measurements))
     others = sorted({point.environment for point in points} - {environment.id})
     if others:
@@ -63,7 +65,7 @@ def plot(environment_json: str, measurements: Path, host: Path, output: Path) ->
     files: dict[str, bytes] = {}
     with style.house_style():
         systems = figures.systems_shown([environment], points)
-        files |= style.rendered(topology.draw(environment, _facts(host), systems))
+        files |= style.rendered(topology.draw(environment, facts, systems))
         for subject in subjects:
             for with_bare_metal in (False, True):
                 files |= style.rendered(
@@ -74,7 +76,8 @@ def plot(environment_json: str, measurements: Path, host: Path, output: Path) ->
     log.info("%s: %d files", output, len(files))
 
 
-def _facts(host: Path) -> topology.Facts:
+def _host(host: Path) -> tuple[str | None, topology.Facts]:
+    """How the host was decided to be played, None if it is none that is played, and its facts."""
     try:
         data = json.loads(host.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -82,7 +85,7 @@ def _facts(host: Path) -> topology.Facts:
     facts = data.get("facts") if isinstance(data, dict) else None
     if not isinstance(facts, dict):
         raise ParseError(f"{host}: not facts of a host: `facts` is missing")
-    return facts
+    return (data.get("acceleration") or {}).get("accelerator"), facts
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from hvcost import files, program
+from hvcost.environments.acceleration import measured_otherwise, said_of
 from hvcost.environments.preparation import prepare
 from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
@@ -39,6 +40,8 @@ def main() -> int:
             log.info("%s host: %s", prepared["environment"], change)
         text = json.dumps(prepared, indent=1, sort_keys=True, ensure_ascii=False)
         files.write_text(arguments.output, text + "\n")
+        if others := measured_otherwise(arguments.output):
+            log.warning("%s host: %s", prepared["environment"], said_of(others))
 
     return program.run(work, arguments.log)
 

@@ -111,7 +111,7 @@ def test_defaults() -> None:
         "description": "",
         "cpus": 2,
         "memory_mib": 3072,
-        "accelerator": "tcg",
+        "accelerator": "auto",
     }
     assert (env1.link["mtu"], env1.link["congestion_control"]) == (1500, "cubic")
     lab = result.environments["lab"].host
@@ -271,7 +271,7 @@ MISTAKES = [
     (
         "environments/env1/host/accelerator",
         "hvf",
-        "environments.env1.host.accelerator: 'hvf' is not allowed; allowed: tcg, kvm",
+        "environments.env1.host.accelerator: 'hvf' is not allowed; allowed: auto, tcg, kvm",
     ),
     (
         "environments/lab/host/address",

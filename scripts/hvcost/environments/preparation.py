@@ -10,11 +10,11 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hvcost.environments import boot, ledger
+from hvcost.environments import acceleration, boot, ledger
 from hvcost.environments.congestion import check_congestion_control, set_congestion_control
 from hvcost.environments.ledger import Ledger
 from hvcost.environments.operation import in_operation
@@ -126,6 +126,7 @@ def prepare(
         "environment": place.name,
         "machine": dict(spec),
         "host_image": str(host_image) if host_image else None,
+        "acceleration": asdict(operation.acceleration) if operation.acceleration else None,
         "facts": dict(prepared.facts),
         "prepared_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "changes": prepared.changes,
@@ -207,7 +208,10 @@ def place_of_prepared(
             machine["link"],
             *({key: machine[end].get(key) for key in of} for end, of in (("host", host), ("client", client))),
         ]
-        place = _place(machine, state, Path(host_image) if host_image else None)
+        place = replace(
+            _place(machine, state, Path(host_image) if host_image else None),
+            acceleration=acceleration.of_prepared(data),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParseError(f"{host_json}: not written by prepare_host: {error!r}") from error
     if prepared_for != [dict(link), dict(host), dict(client)]:

@@ -90,7 +90,7 @@ def estimate_s(experiment: Experiment, session: Session) -> float:
     host = experiment.environment(session.environment).host
     hypervisor = experiment.system(session.environment, session.system).hypervisor
     driver = load_driver(hypervisor)
-    is_nested = host.get("accelerator") == "tcg"
+    is_nested = host.get("accelerator") in ("auto", "tcg")
     guest_s = driver.ready_nested_s if is_nested else min(GUEST_READY_S, driver.ready_nested_s)
     runs_s = experiment.repetitions * sum(
         load_tool(workload["tool"]).expected_s(options_of(workload)) + BETWEEN_RUNS_S
