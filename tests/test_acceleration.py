@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hvcost.environments import acceleration
 from hvcost.environments.acceleration import Acceleration, decide, fault_of_computer, measured_otherwise
-from hvcost.errors import MachineError
+from hvcost.environments.operation import check_host
+from hvcost.environments.place import Place
+from hvcost.errors import MachineError, ProofError
 from hvcost.images.host import HostImage
 from hvcost.machines.local import LocalConnection
+from hvcost.model.link import Link
 
 HOST = {"connection": "emulated", "cpus": 2, "memory_mib": 3072}
 COMPUTER = LocalConnection("this computer")
@@ -243,3 +247,18 @@ def test_sessions_that_were_played_otherwise_are_found(tmp_path: Path) -> None:
     assert acceleration.said_of(found).startswith(
         "it is not played as it was; sessions under another accelerator (kvm/boot1 tcg, xen/boot1 tcg) cannot"
     )
+
+
+# What a session is held to
+
+
+@pytest.mark.parametrize(("decided", "vendor"), [("tcg", "KVMKVMKVM"), ("kvm", "TCGTCGTCGTCG")])
+def test_a_host_that_is_not_played_as_decided_is_not_measured(
+    tmp_path: Path, decided: Literal["tcg", "kvm"], vendor: str
+) -> None:
+    link = Link(1000, 1500, IPv4Network("198.18.79.0/24"), "cubic")
+    host = HOST | {"accelerator": "auto"}
+    place = Place("env1", link, host, {}, tmp_path, None, Acceleration(decided, "seen"))
+    check_host(place, {"cpuid_vendor": acceleration.VENDORS[decided]})
+    with pytest.raises(ProofError, match=f"its accelerator should be {decided}, but its CPU says '{vendor}'"):
+        check_host(place, {"cpuid_vendor": vendor})
