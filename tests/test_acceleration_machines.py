@@ -21,6 +21,7 @@ from workspace import ROOT, Workspace
 COMPUTER = LocalConnection("this computer")
 HOST = {"connection": "emulated", "cpus": 2, "memory_mib": 1024}
 NESTED_TIMEOUT_S = 7200.0
+NESTED_TRIES = 3
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,10 +91,13 @@ def machine(workspace: Workspace) -> Iterator[Connection]:
             tar.add(ROOT / "scripts/hvcost", "hvcost")
         operation.host.run(["mkdir", FOLDER])
         operation.host.run(["tar", "-xC", FOLDER], stdin=archive.getvalue())
+        # A disk that somebody writes to is no image; QEMU's own files are elsewhere then.
+        operation.host.run(["mount", "-t", "tmpfs", "tmpfs", "/var/tmp"])
+        operation.host.run(["mount", "-o", "remount,ro", "/"])
         yield operation.host
 
 
-FOLDER = "/var/tmp/hvcost-trial"
+FOLDER = "/run/hvcost-trial"
 # Its own disk is the image, in which kernel and initramfs are as well. What the trial writes is not kept.
 ASK = f"""
 import json, platform, subprocess, sys
@@ -106,6 +110,7 @@ from hvcost.machines.local import LocalConnection
 
 folder = Path("{FOLDER}")
 disk = folder / "disk.qcow2"
+disk.unlink(missing_ok=True)
 root = subprocess.check_output(["findmnt", "-no", "SOURCE", "/"], text=True).strip()
 subprocess.run(["qemu-img", "create", "-qf", "qcow2", "-b", root, "-F", "raw", disk], check=True)
 kernel, initramfs = (Path(f"/boot/{{name}}-{{platform.release()}}") for name in ("vmlinuz", "initrd.img"))
@@ -127,10 +132,12 @@ def asked(machine: Connection, wanted: str) -> dict[str, str]:
 
 @pytest.mark.lab
 def test_in_an_emulated_machine_kvm_has_to_be_there_and_switched_on(machine: Connection) -> None:
-    assert asked(machine, "auto") == {
-        "accelerator": "tcg",
-        "reason": "/dev/kvm cannot be opened (No such file or directory)",
-    }
+    # Its kernel loads the module again when somebody opens the device.
+    machine.run(["mv", "/dev/kvm", "/dev/away"])
+    missing = {"accelerator": "tcg", "reason": "/dev/kvm cannot be opened (No such file or directory)"}
+    assert asked(machine, "auto") == missing
+    machine.run(["mv", "/dev/away", "/dev/kvm"])
+    machine.run(["modprobe", "-r", "kvm_amd"])
     machine.run(["modprobe", "kvm_amd", "nested=0"])
     reason = (
         "nested virtualisation is switched off (/sys/module/kvm_amd/parameters/nested); "
@@ -143,6 +150,14 @@ def test_in_an_emulated_machine_kvm_has_to_be_there_and_switched_on(machine: Con
 
 @pytest.mark.lab
 def test_in_an_emulated_machine_kvm_runs_a_machine_that_runs_a_guest(machine: Connection) -> None:
-    """Three machines within each other, which takes a quarter of an hour."""
+    """Three machines within each other, which takes a quarter of an hour.
+
+    Now and then one of them hangs, since the translator loses a timer; then that is the answer.
+    """
     machine.run(["modprobe", "kvm_amd", "nested=1"])
-    assert asked(machine, "auto") == {"accelerator": "kvm", "reason": acceleration.WORKS}
+    for _ in range(NESTED_TRIES):
+        answer = asked(machine, "auto")
+        if answer["accelerator"] == "kvm":
+            break
+        assert "QEMU hangs" in answer["reason"]
+    assert answer == {"accelerator": "kvm", "reason": acceleration.WORKS}
