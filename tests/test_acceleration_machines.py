@@ -19,7 +19,7 @@ from hvcost.machines.local import LocalConnection
 from workspace import ROOT, Workspace
 
 COMPUTER = LocalConnection("this computer")
-HOST = {"connection": "emulated", "cpus": 2, "memory_mib": 1024}
+HOST = {"connection": "emulated", "cpus": 1, "memory_mib": 1024}
 NESTED_TIMEOUT_S = 7200.0
 NESTED_TRIES = 3
 
@@ -132,7 +132,8 @@ def asked(machine: Connection, wanted: str) -> dict[str, str]:
 
 @pytest.mark.lab
 def test_in_an_emulated_machine_kvm_has_to_be_there_and_switched_on(machine: Connection) -> None:
-    # Its kernel loads the module again when somebody opens the device.
+    # udev loads the module, sooner or later, and the kernel does when somebody opens the device.
+    machine.run(["modprobe", "kvm_amd"])
     machine.run(["mv", "/dev/kvm", "/dev/away"])
     missing = {"accelerator": "tcg", "reason": "/dev/kvm cannot be opened (No such file or directory)"}
     assert asked(machine, "auto") == missing
@@ -152,12 +153,13 @@ def test_in_an_emulated_machine_kvm_has_to_be_there_and_switched_on(machine: Con
 def test_in_an_emulated_machine_kvm_runs_a_machine_that_runs_a_guest(machine: Connection) -> None:
     """Three machines within each other, which takes a quarter of an hour.
 
-    Now and then one of them hangs, since the translator loses a timer; then that is the answer.
+    What the translator makes of that is not always right: now and then a machine hangs or resets, and then that
+    is the answer. Less often with one processor.
     """
     machine.run(["modprobe", "kvm_amd", "nested=1"])
     for _ in range(NESTED_TRIES):
         answer = asked(machine, "auto")
         if answer["accelerator"] == "kvm":
             break
-        assert "QEMU hangs" in answer["reason"]
+        assert answer["reason"].startswith(("no guest starts in a machine under", "no machine starts under"))
     assert answer == {"accelerator": "kvm", "reason": acceleration.WORKS}
