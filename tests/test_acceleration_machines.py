@@ -153,8 +153,8 @@ def test_in_an_emulated_machine_kvm_has_to_be_there_and_switched_on(machine: Con
 def test_in_an_emulated_machine_kvm_runs_a_machine_that_runs_a_guest(machine: Connection) -> None:
     """Three machines within each other, which takes a quarter of an hour.
 
-    What the translator makes of that is not always right: now and then a machine hangs or resets, and then that
-    is the answer. Less often with one processor.
+    What the translator makes of that is not always right: now and then a machine hangs or resets, and then
+    that is the answer.
     """
     machine.run(["modprobe", "kvm_amd", "nested=1"])
     for _ in range(NESTED_TRIES):
