@@ -87,7 +87,8 @@ rule compare_systems:
         measurements=MEASUREMENTS,
         sources=sources("compare_systems"),
     output:
-        "results/comparisons.csv",
+        comparisons="results/comparisons.csv",
+        claims="results/claims.csv",
     log:
         "logs/compare_systems.log",
     conda:
@@ -96,25 +97,7 @@ rule compare_systems:
         **{experiments.THIS_COMPUTER: 1},
     shell:
         "python scripts/compare_systems.py --experiment {input.experiment}"
-        " --output {output} {input.measurements} --log {log}"
-
-
-rule judge_claims:
-    input:
-        experiment=DESCRIPTION,
-        measurements=MEASUREMENTS,
-        sources=sources("judge_claims"),
-    output:
-        "results/claims.csv",
-    log:
-        "logs/judge_claims.log",
-    conda:
-        "../envs/pipeline.yaml"
-    resources:
-        **{experiments.THIS_COMPUTER: 1},
-    shell:
-        "python scripts/judge_claims.py --experiment {input.experiment}"
-        " --output {output} {input.measurements} --log {log}"
+        " --comparisons {output.comparisons} --claims {output.claims} {input.measurements} --log {log}"
 
 
 rule plot_environment:

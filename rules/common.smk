@@ -14,7 +14,7 @@ from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
 from hvcost.planning import experiment as experiments
-from hvcost.planning import outcome, plan
+from hvcost.planning import plan, run
 from hvcost.planning.sources import sources_of
 
 PLAN = "results/plan.json"
@@ -25,7 +25,7 @@ HOST_IMAGE = expand(
     file=[
         "manifest.json",
         "disk.qcow2",
-        "vmlinuz",
+        "vmlinux",
         "initrd.img",
         "xen",
         "id_ed25519",
@@ -36,6 +36,8 @@ HOST_IMAGE = expand(
 # Images before hosts before sessions: only then are all sessions ready for their random order.
 BUILD_PRIORITY = 2_000_000
 PREPARE_PRIORITY = 1_000_000
+# A computer as a resource.
+WHOLE = 2
 
 
 def checked(function, *arguments):
@@ -83,9 +85,10 @@ wildcard_constraints:
     boot="[1-9][0-9]*",
 
 
-# Two jobs that measure, or a measurement and anything else, never share a computer.
+# Two jobs that measure, or a measurement and anything else, never share a computer: a measurement wants
+# all of it, a build half of it.
 for computer in COMPUTERS:
-    workflow.register_resource(computer, 1)
+    workflow.register_resource(computer, WHOLE)
 
 
 def environment(wildcards):
@@ -94,7 +97,7 @@ def environment(wildcards):
 
 def busy(computer):
     """Whether a job of an environment keeps `computer` busy, as a Snakemake resource."""
-    return lambda wildcards: int(computer in environment(wildcards).computers)
+    return lambda wildcards: WHOLE * (computer in environment(wildcards).computers)
 
 
 def session_spec(wildcards):
@@ -135,15 +138,8 @@ OTHERWISE = {
     name: acceleration.measured_otherwise(Path("results", name, "host.json"))
     for name in EXPERIMENT.environments
 }
-for name in EXPERIMENT.environments:
-    host = Path("results", name, "host.json")
-    if OTHERWISE[name]:
-        logger.warning(f"{name} host: {acceleration.said_of(OTHERWISE[name])}")
-    if not host.is_file() and any(host.parent.glob("raw/*/*/*.json")):
-        logger.warning(
-            f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
-            f"Prepare the host again: snakemake --force {host}"
-        )
+for warning in run.warnings(EXPERIMENT, Path("results")):
+    logger.warning(warning)
 
 
 def session_guest(wildcards):
@@ -219,48 +215,32 @@ def files_of(image):
     return sorted(map(str, Path("scripts/hvcost/images/files", image).iterdir()))
 
 
-PREPARATIONS = ("build_guest_image", "build_host_image", "prepare_host")
 DESCRIPTION = "results/experiment.json"
 MEASUREMENTS = expand("results/{env}/measurements.csv", env=EXPERIMENT.environments)
 STATISTICS = expand("results/{env}/statistics.csv", env=EXPERIMENT.environments)
 
 
+def say(text):
+    """Print what a run says, if it says anything."""
+    if text:
+        print(text, file=sys.stderr, flush=True)
+
+
 onstart:
-    jobs = list(workflow.dag.needrun_jobs())
-    todo = [
-        plan.Session(
-            job.wildcards.env, job.wildcards.system, int(job.wildcards.boot)
-        )
-        for job in jobs
-        if job.rule.name == "measure_session"
+    jobs = [
+        run.Job(job.rule.name, job.wildcards_dict)
+        for job in workflow.dag.needrun_jobs()
+        if not job.rule.norun
     ]
-    before = [
-        " ".join([job.rule.name, *job.wildcards])
-        for job in jobs
-        if job.rule.name in PREPARATIONS
-    ]
-    rules_to_run = {job.rule.name for job in jobs}
-    if "check" in rules_to_run:
-        # It measures nothing, but says how long it would take.
-        whole = plan.make(EXPERIMENT, SESSIONS, workflow.cores)
-        print(plan.as_text(whole), file=sys.stderr, flush=True)
-    elif "restore" not in rules_to_run:
-        current = plan.make(EXPERIMENT, todo, workflow.cores)
-        plan.write(current, Path(PLAN))
-        print(plan.as_text(current, sorted(before)), file=sys.stderr, flush=True)
-
-
-def report_outcome():
-    """What this run has measured and what not; nothing if it ended before its plan was made."""
-    if Path(PLAN).is_file() and Path(PLAN).stat().st_mtime >= STARTED_S:
-        made = plan.load_plan(Path(PLAN))
-        outcomes = outcome.of_run(made, Path("results"), Path(LOGS), STARTED_S)
-        print(outcome.as_text(outcomes), file=sys.stderr, flush=True)
+    text, watch = run.at_start(EXPERIMENT, jobs, workflow.cores, Path(PLAN))
+    say(text)
+    if watch:
+        logger.addHandler(watch)
 
 
 onsuccess:
-    report_outcome()
+    say(run.at_end(Path(PLAN), Path("results"), Path(LOGS), STARTED_S))
 
 
 onerror:
-    report_outcome()
+    say(run.at_end(Path(PLAN), Path("results"), Path(LOGS), STARTED_S))

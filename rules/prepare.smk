@@ -4,10 +4,10 @@
 rule build_guest_image:
     input:
         packages="envs/guest-packages.txt",
-        files=files_of("guest"),
+        files=[*files_of("guest"), "scripts/hvcost/machines/shell.sh"],
     output:
         "results/guest/disk.qcow2",
-        "results/guest/vmlinuz",
+        "results/guest/vmlinux",
         "results/guest/initrd.img",
         manifest=GUEST,
     log:
@@ -15,6 +15,8 @@ rule build_guest_image:
     priority: BUILD_PRIORITY
     conda:
         "../envs/pipeline.yaml"
+    # Both images are built at once, however many cores there are: a build waits for network and disks.
+    threads: 0
     resources:
         **dict.fromkeys(COMPUTERS, 1),
     params:
@@ -36,6 +38,7 @@ rule build_host_image:
     priority: BUILD_PRIORITY
     conda:
         "../envs/pipeline.yaml"
+    threads: 0
     resources:
         **dict.fromkeys(COMPUTERS, 1),
     params:
@@ -77,7 +80,7 @@ rule check:
     conda:
         "../envs/pipeline.yaml"
     resources:
-        **dict.fromkeys(COMPUTERS, 1),
+        **dict.fromkeys(COMPUTERS, WHOLE),
     params:
         environments=ALL_MACHINES,
         packages="envs/host-packages.txt",
@@ -92,7 +95,7 @@ rule restore:
     conda:
         "../envs/pipeline.yaml"
     resources:
-        **dict.fromkeys(COMPUTERS, 1),
+        **dict.fromkeys(COMPUTERS, WHOLE),
     params:
         environments=ALL_MACHINES,
     shell:

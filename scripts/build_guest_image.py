@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hvcost import program
+from hvcost.images import cache
+from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
-from hvcost.images.guest import GuestShape, build
+from hvcost.machines import shell
+from hvcost.planning.sources import sources_of
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--guest", type=json.loads, required=True, help="`guest` of the configuration, JSON")
-    parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
-    parser.add_argument("--tools", type=json.loads, required=True, help="packages of the tools, JSON")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the image")
-    parser.add_argument("--log", type=Path, required=True)
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        packages = (*read_package_list(arguments.packages), *arguments.tools)
-        build(GuestShape(**arguments.guest), packages, arguments.output)
-
-    return program.run(work, arguments.log)
+def build(guest: Mapping[str, Any], packages: Path, tools: Sequence[str], output: Path) -> None:
+    """Build the image, or take it from those that were built before of the same."""
+    every = (*read_package_list(packages), *tools)
+    files = [*map(Path, sources_of(Path(__file__))), *guest_image.FILES.iterdir(), shell.SCRIPT]
+    key = cache.fingerprint({"guest": guest, "packages": every}, files)
+    shape = guest_image.GuestShape(**guest)
+    cache.fill(
+        output, "guest", key, lambda folder: guest_image.build(shape, every, folder), cache.folder_of_user()
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        build,
+        __doc__,
+        program.json_argument("--guest", help="`guest` of the configuration"),
+        program.argument("--packages", type=Path, help="list of Debian packages"),
+        program.json_argument("--tools", help="packages of the tools"),
+        output="FOLDER",
+    )

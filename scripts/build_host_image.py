@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hvcost import program
+from hvcost.images import cache
+from hvcost.images import host as host_image
 from hvcost.images.debian import read_package_list
-from hvcost.images.host import build
+from hvcost.planning.sources import sources_of
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
-    parser.add_argument(
-        "--needed", type=json.loads, required=True, help="packages of hypervisors and tools, JSON"
+def build(packages: Path, needed: Mapping[str, Sequence[str]], output: Path) -> None:
+    """Build the image, or take it from those that were built before of the same."""
+    every = (*read_package_list(packages), *needed["packages"])
+    sid = needed["sid_packages"]
+    files = [*map(Path, sources_of(Path(__file__))), *host_image.OWN_FILES.iterdir()]
+    key = cache.fingerprint({"packages": every, "sid_packages": sid}, files)
+    cache.fill(
+        output, "host", key, lambda folder: host_image.build(every, sid, folder), cache.folder_of_user()
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the image")
-    parser.add_argument("--log", type=Path, required=True)
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        needed = arguments.needed
-        packages = (*read_package_list(arguments.packages), *needed["packages"])
-        build(packages, needed["sid_packages"], arguments.output)
-
-    return program.run(work, arguments.log)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        build,
+        __doc__,
+        program.argument("--packages", type=Path, help="list of Debian packages"),
+        program.json_argument("--needed", help="packages of hypervisors and tools"),
+        output="FOLDER",
+    )

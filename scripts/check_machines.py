@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +21,17 @@ from hvcost.machines.base import Connection, Journal
 from hvcost.tools import packages_of
 
 
-def main() -> int:
-    """Run the program; its exit code, 1 if somebody has to see to something."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--environments", type=json.loads, required=True, help="machines and links, JSON")
-    parser.add_argument("--packages", type=Path, required=True, help="list of Debian packages")
-    parser.add_argument("--log", type=Path)
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        packages = read_package_list(arguments.packages)
-        findings = [finding for spec in arguments.environments for finding in check(spec, packages)]
-        for finding in findings:
-            print(f"{finding.machine}: {finding.kind}: {finding.text}", flush=True)
-        bad = sum(finding.is_bad for finding in findings)
-        if bad:
-            raise MachineError(f"{bad} of {len(findings)} findings have to be seen to first")
-
-    return program.run(work, arguments.log)
+def check_all(environments: Iterable[Mapping[str, Any]], packages: Path) -> None:
+    """Print the findings on all machines; MachineError if somebody has to see to something."""
+    base = read_package_list(packages)
+    findings = [finding for spec in environments for finding in check(spec, base)]
+    for finding in findings:
+        print(f"{finding.machine}: {finding.kind}: {finding.text}", flush=True)
+    bad = sum(finding.is_bad for finding in findings)
+    if bad:
+        raise MachineError(
+            f"something is wrong in {bad} of {len(findings)} findings; mend it before you measure"
+        )
 
 
 def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Finding]:
@@ -75,7 +63,7 @@ def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Findin
     yield from _examined(f"{name} client", spec["client"], on_client, as_root=connection == "ssh")
     for machine, server in servers.items():
         if server.get("start"):
-            yield Finding(machine, "works", "it is started for each session, and not looked at now")
+            yield Finding(machine, "works", "each session starts it, so it is not looked at now")
         else:
             address = server.get("ssh") or server["address"]
             reached = {"connection": "ssh", "address": address}
@@ -110,4 +98,9 @@ def _examined(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        check_all,
+        __doc__,
+        program.json_argument("--environments", help="machines and links"),
+        program.argument("--packages", type=Path, help="list of Debian packages"),
+    )

@@ -1,49 +1,50 @@
-"""Compare every pair of systems in each environment, and each system with itself in other environments.
+"""Compare every pair of systems, and put the claims of the configuration to the test.
 
     python scripts/compare_systems.py --experiment results/experiment.json \\
-        --output results/comparisons.csv results/env1/measurements.csv results/env2/measurements.csv
+        --comparisons results/comparisons.csv --claims results/claims.csv \\
+        results/env1/measurements.csv results/env2/measurements.csv
 
-Output: one row per pair and workload; the columns are explained in docs/statistics.md.
+Outputs: one row per pair of systems in an environment, or of a system and itself in another environment, and
+workload; one row per comparison of each claim. The columns are explained in docs/statistics.md.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hvcost import program
 from hvcost.analysis import measurements as tables
 from hvcost.analysis import rows
+from hvcost.analysis.claims import verdicts
 from hvcost.analysis.comparisons import Question, comparisons
 from hvcost.analysis.samples import samples
 from hvcost.model import description
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--experiment", type=Path, required=True, metavar="JSON", help="its description")
-    parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
-    parser.add_argument("measurements", type=Path, nargs="+", metavar="CSV")
-    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        experiment = description.load(arguments.experiment)
-        compare(experiment, arguments.measurements, arguments.output)
-
-    return program.run(work, arguments.log)
+def compare_tables(experiment: Path, measurements: Sequence[Path], comparisons: Path, claims: Path) -> None:
+    """Write the comparisons and verdicts of all environments' tables."""
+    compare(description.load(experiment), tables.concatenate(measurements), comparisons, claims)
 
 
-def compare(experiment: description.Description, measurements: list[Path], output: Path) -> None:
-    """Write the comparisons of all environments' tables."""
-    every = samples(tables.concatenate(measurements), experiment.systems, experiment.boots)
+def compare(
+    experiment: description.Description, table: tables.Table, pairs_csv: Path, claims_csv: Path
+) -> None:
+    """Write the comparisons and verdicts of a table of all environments."""
+    every = samples(table, experiment.systems, experiment.boots)
     question = Question(experiment.links, experiment.systems, experiment.equivalence_margin, experiment.seed)
-    rows.write(rows.PairComparison, comparisons(every, question), output)
+    pairs = comparisons(every, question)
+    judged = verdicts(experiment.claims, every, experiment.links, experiment.seed)
+    rows.write(rows.PairComparison, pairs, pairs_csv)
+    rows.write(rows.ClaimVerdict, judged, claims_csv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        compare_tables,
+        __doc__,
+        program.argument("--experiment", type=Path, metavar="JSON", help="its description"),
+        program.argument("--comparisons", type=Path, metavar="CSV", help="table of the pairs to write"),
+        program.argument("--claims", type=Path, metavar="CSV", help="table of the claims to write"),
+        program.argument("measurements", type=Path, nargs="+", metavar="CSV"),
+    )

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hvcost import files, program
 from hvcost.model import description
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experiment", type=json.loads, required=True, help="the description, JSON")
-    parser.add_argument("--output", type=Path, required=True, metavar="JSON")
-    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        files.write_text(arguments.output, description.as_text(arguments.experiment))
-
-    return program.run(work, arguments.log)
+def describe(experiment: Mapping[str, Any], output: Path) -> None:
+    """Write the description to its file."""
+    files.write_text(output, description.as_text(experiment))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        describe, __doc__, program.json_argument("--experiment", help="the description"), output="JSON"
+    )

@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hvcost import program
+from hvcost import session as sessions
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.images import guest as guest_image
-from hvcost.planning import plan
-from hvcost.session import SessionSpec, measure
-from hvcost.wording import minutes
+from hvcost.planning import plan as plans
+from hvcost.planning import progress
 
 log = logging.getLogger(__name__)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--session", type=json.loads, required=True, help="what to measure, JSON")
-    parser.add_argument("--host", type=Path, required=True, help="host.json of the prepared host")
-    parser.add_argument("--plan", type=Path, required=True, help="plan of the whole run")
-    parser.add_argument("--guest", type=Path, required=True, help="manifest of the guest image")
-    parser.add_argument("--state", type=Path, required=True, help="folder of emulated machines' disks")
-    parser.add_argument("--output-dir", type=Path, required=True, help="folder of the raw files")
-    parser.add_argument("--log", type=Path, required=True)
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        spec = SessionSpec(**arguments.session)
-        current = plan.load_plan(arguments.plan)
-        key = (spec.environment, spec.system, spec.boot)
-        label = f"{spec.environment} {spec.system} boot {spec.boot}"
-        number, total = plan.position(current, *key)
-        left_s = plan.remaining_s(current, *key)
-        log.info("session %d of %d: %s, about %s left", number, total, label, minutes(left_s))
-        start_s = time.monotonic()
-
-        def progress(run: int, runs: int) -> None:
-            left = minutes(max(0.0, left_s - (time.monotonic() - start_s)))
-            log.info("%s: run %d of %d, about %s left", label, run, runs, left)
-
-        records = measure(
-            spec,
-            place_of_prepared(arguments.host, arguments.state, spec.link, spec.host, spec.client),
-            guest_image.load(arguments.guest) if spec.guest else None,
-            arguments.output_dir,
-            plan.order(current, *key),
-            current.seed,
-            progress,
-        )
-        ok = sum(record.status == "ok" for record in records)
-        seconds = time.monotonic() - start_s
-        log.info("%s: %d of %d runs ok, %.0f s", label, ok, len(records), seconds)
-
-    return program.run(work, arguments.log)
+def measure(
+    session: Mapping[str, Any], host: Path, plan: Path, guest: Path, state: Path, output_dir: Path
+) -> None:
+    """Measure the session, and say where in the whole run it is."""
+    spec = sessions.SessionSpec(**session)
+    current = plans.load_plan(plan)
+    key = (spec.environment, spec.system, spec.boot)
+    records = sessions.measure(
+        spec,
+        place_of_prepared(host, state, spec.link, spec.host, spec.client),
+        guest_image.load(guest) if spec.guest else None,
+        output_dir,
+        plans.order(current, *key),
+        current.seed,
+        progress.SessionWatch(plan, session).begins,
+    )
+    ok = sum(record.status == "ok" for record in records)
+    log.info("%s %s boot %d: %d of %d runs ok", *key, ok, len(records))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        measure,
+        __doc__,
+        program.json_argument("--session", help="what to measure"),
+        program.argument("--host", type=Path, help="host.json of the prepared host"),
+        program.argument("--plan", type=Path, help="plan of the whole run"),
+        program.argument("--guest", type=Path, help="manifest of the guest image"),
+        program.argument("--state", type=Path, help="folder of emulated machines' disks"),
+        program.argument("--output-dir", type=Path, help="folder of the raw files"),
+    )

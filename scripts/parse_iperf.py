@@ -7,12 +7,12 @@ figure is `failed` with the reason; the exit code tells only whether all files c
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import sys
 from pathlib import Path
 
+from hvcost import program
 from hvcost.errors import ParseError
 from hvcost.model import record
 from hvcost.tools import output_of
@@ -31,24 +31,21 @@ FIELDS = (
 )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file", nargs="+", help="captured output or raw record; '-' is stdin")
+def say(file: list[str]) -> None:
+    """Print a line for each file; ParseError names those that cannot be read."""
     # A reader that goes away, or Ctrl-C while reading stdin, ends this like any other filter.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    all_read = True
-    for name in parser.parse_args().file:
+    unread = []
+    for name in file:
         try:
             text = _read(name)
         except OSError as error:
-            print(f"{parser.prog}: {name}: {error.strerror}", file=sys.stderr)
-            all_read = False
+            unread.append(f"{name}: {error.strerror}")
             continue
         print(json.dumps(_line(name, text)), flush=True)
-    return 0 if all_read else 1
+    if unread:
+        raise ParseError("; ".join(unread))
 
 
 def _read(name: str) -> str:
@@ -89,4 +86,8 @@ def _output(name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        say,
+        __doc__,
+        program.argument("file", nargs="+", help="captured output or raw record; '-' is stdin"),
+    )

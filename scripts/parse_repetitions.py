@@ -10,68 +10,63 @@ per repetition and metric. A repetition that failed, or whose output holds no fi
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hvcost import program
 from hvcost.analysis import measurements
 from hvcost.errors import ParseError
 from hvcost.model import record
+from hvcost.model.record import Record
 
 log = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
-    parser.add_argument("--raw", type=Path, required=True, metavar="FOLDER", help="raw files of the system")
-    parser.add_argument("--boots", type=int, required=True, help="planned sessions")
-    parser.add_argument("--repetitions", type=int, required=True, help="planned repetitions in a session")
-    parser.add_argument("--workloads", nargs="+", required=True, metavar="NAME", help="planned workloads")
-    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        raw = [
-            arguments.raw / f"boot{boot}" / file
-            for boot in range(1, arguments.boots + 1)
-            for file in record.planned_files(arguments.workloads, arguments.repetitions)
-        ]
-        parse(raw, arguments.output)
-
-    return program.run(work, arguments.log)
+def parse_planned(raw: Path, boots: int, repetitions: int, workloads: Sequence[str], output: Path) -> None:
+    """Write the table of the planned files in a system's folder."""
+    planned = record.planned_files(workloads, repetitions)
+    parse([raw / f"boot{boot}" / file for boot in range(1, boots + 1) for file in planned], output)
 
 
-def parse(raw: list[Path], output: Path) -> None:
-    """Write the table of the raw files, which are of one system in one environment."""
-    records = [record.read(path) for path in raw]
-    first = records[0]
-    for path, other in zip(raw, records, strict=True):
-        if (other.environment, other.system) != (first.environment, first.system):
-            raise ParseError(
-                f"{path}: is of {other.system} in {other.environment}, "
-                f"but {raw[0]} is of {first.system} in {first.environment}: one table, one system"
-            )
-    frame = measurements.from_records(records)
-    measurements.write_csv(frame, output)
-    failed = [point for point in measurements.repetitions(frame) if point.value is None]
-    for point in failed:
+def parse(raw: Sequence[Path], output: Path) -> measurements.Table:
+    """Write the table of the raw files, which are of one system in one environment; what is in it."""
+    table = measurements.from_records(_of_one_system(raw))
+    measurements.write_csv(table, output)
+    failed = [each for each in measurements.repetitions(table) if each.value is None]
+    for each in failed:
         log.warning(
             "%s %s boot %d %s-%d failed: %s",
-            point.environment,
-            point.system,
-            point.boot,
-            point.workload,
-            point.repetition,
-            point.reason,
+            each.environment,
+            each.system,
+            each.boot,
+            each.workload,
+            each.repetition,
+            each.reason,
         )
-    log.info("%s: %d repetitions, %d failed", output, len(records), len(failed))
+    log.info("%s: %d repetitions, %d failed", output, len(raw), len(failed))
+    return table
+
+
+def _of_one_system(raw: Sequence[Path]) -> Iterator[Record]:
+    first = None
+    for path, one in zip(raw, record.read_all(raw), strict=True):
+        first = first or one
+        if (one.environment, one.system) != (first.environment, first.system):
+            raise ParseError(
+                f"{path}: is of {one.system} in {one.environment}, "
+                f"but {raw[0]} is of {first.system} in {first.environment}: one table, one system"
+            )
+        yield one
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        parse_planned,
+        __doc__,
+        program.argument("--raw", type=Path, metavar="FOLDER", help="raw files of the system"),
+        program.argument("--boots", type=int, help="planned sessions"),
+        program.argument("--repetitions", type=int, help="planned repetitions in a session"),
+        program.argument("--workloads", nargs="+", metavar="NAME", help="planned workloads"),
+        output="CSV",
+    )

@@ -11,9 +11,8 @@ have -METRIC at the end.
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hvcost import figures, program
@@ -22,52 +21,30 @@ from hvcost.analysis import rows
 from hvcost.errors import ConfigError, ParseError
 from hvcost.figures import environments as side_by_side
 from hvcost.figures import means, ratios, style
-from hvcost.model.description import environment_from
+from hvcost.model.description import Environment, environment_from
 
 log = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--environments",
-        required=True,
-        metavar="JSON",
-        help="list of what plot_environment.py gets as --environment",
-    )
-    parser.add_argument(
-        "--statistics",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="CSV",
-        help="statistics.csv of the environments",
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("measurements", type=Path, nargs="+", metavar="CSV")
-    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        plot(arguments.environments, arguments.measurements, arguments.statistics, arguments.output)
-
-    return program.run(work, arguments.log)
-
-
-def plot(environments_json: str, measurements: list[Path], statistics: list[Path], output: Path) -> None:
-    """Draw all figures, then put them in the folder in place of older ones."""
-    data = figures.parsed_json(environments_json, "--environments")
-    if not isinstance(data, list) or not data:
+def plot_tables(
+    environments: object, measurements: Sequence[Path], statistics: Sequence[Path], output: Path
+) -> None:
+    """Draw the figures of the environments' files of measurements."""
+    if not isinstance(environments, list) or not environments:
         raise ConfigError("--environments: expected a list of environments")
-    environments = [environment_from(item) for item in data]
-    points = tables.repetitions(tables.concatenate(measurements))
+    every = [environment_from(each) for each in environments]
+    plot(every, tables.concatenate(measurements), statistics, output)
+
+
+def plot(
+    environments: Sequence[Environment], table: tables.Table, statistics: Sequence[Path], output: Path
+) -> None:
+    """Draw all figures, then put them in the folder in place of older ones."""
+    points = tables.repetitions(table)
     cells = [cell for path in statistics for cell in rows.read(rows.CellStatistics, path)]
     known = {environment.id for environment in environments}
-    for name, table in (("measurements", points), ("statistics", cells)):
-        for environment in sorted({row.environment for row in table} - known):
+    for name, rows_of in (("measurements", points), ("statistics", cells)):
+        for environment in sorted({row.environment for row in rows_of} - known):
             raise ParseError(f"{name} of {environment}, which is not in --environments")
     subjects = figures.subjects(environments, points)
     if not subjects:
@@ -84,4 +61,13 @@ def plot(environments_json: str, measurements: list[Path], statistics: list[Path
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        plot_tables,
+        __doc__,
+        program.json_argument("--environments", help="a list of what plot_environment.py takes"),
+        program.argument(
+            "--statistics", type=Path, nargs="+", metavar="CSV", help="statistics.csv of the environments"
+        ),
+        program.argument("measurements", type=Path, nargs="+", metavar="CSV"),
+        output="FOLDER",
+    )

@@ -11,57 +11,35 @@ not the primary one have -METRIC at the end.
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
 from pathlib import Path
 
 from hvcost import figures, program
 from hvcost.analysis import measurements as tables
 from hvcost.errors import ParseError
 from hvcost.figures import order, repetitions, style, topology
-from hvcost.model.description import environment_from
+from hvcost.files import read_json
+from hvcost.model.description import Environment, environment_from
 
 log = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--environment",
-        required=True,
-        metavar="JSON",
-        help="what the configuration says about the environment: environment (its id), systems, "
-        "link, host, client; optionally description, guest, workloads",
-    )
-    parser.add_argument("--measurements", type=Path, required=True, metavar="CSV")
-    parser.add_argument("--host", type=Path, required=True, metavar="FILE", help="host.json")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        plot(arguments.environment, arguments.measurements, arguments.host, arguments.output)
-
-    return program.run(work, arguments.log)
+def plot_table(environment: object, measurements: Path, host: Path, output: Path) -> None:
+    """Draw the figures of a file of measurements."""
+    plot(environment_from(environment), tables.read_csv(measurements), host, output)
 
 
-def plot(environment_json: str, measurements: Path, host: Path, output: Path) -> None:
+def plot(environment: Environment, table: tables.Table, host: Path, output: Path) -> None:
     """Draw all figures, then put them in the folder in place of older ones."""
     accelerator, facts = _host(host)
-    configured = environment_from(figures.parsed_json(environment_json, "--environment"))
-    environment = configured.played_by(accelerator)
-    points = tables.repetitions(tables.read_csv(measurements))
+    environment = environment.played_by(accelerator)
+    points = tables.repetitions(table)
     others = sorted({point.environment for point in points} - {environment.id})
     if others:
-        raise ParseError(f"{measurements}: is of {', '.join(others)}, not only {environment.id}")
+        raise ParseError(f"the table is of {', '.join(others)}, not only {environment.id}")
     subjects = figures.subjects([environment], points)
     if not subjects:
-        log.warning("%s: no repetitions, so only the topology is drawn", measurements)
+        log.warning("%s: no repetitions, so only the topology is drawn", environment.id)
     files: dict[str, bytes] = {}
     with style.house_style():
         systems = figures.systems_shown([environment], points)
@@ -78,15 +56,23 @@ def plot(environment_json: str, measurements: Path, host: Path, output: Path) ->
 
 def _host(host: Path) -> tuple[str | None, topology.Facts]:
     """How the host was decided to be played, None if it is none that is played, and its facts."""
-    try:
-        data = json.loads(host.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParseError(f"{host}: not facts of a host: {error}") from error
-    facts = data.get("facts") if isinstance(data, dict) else None
-    if not isinstance(facts, dict):
-        raise ParseError(f"{host}: not facts of a host: `facts` is missing")
-    return (data.get("acceleration") or {}).get("accelerator"), facts
+    return read_json(
+        host,
+        "facts of a host",
+        lambda data: ((data.get("acceleration") or {}).get("accelerator"), dict(data["facts"])),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(
+        plot_table,
+        __doc__,
+        program.json_argument(
+            "--environment",
+            help="what the configuration says about the environment: environment (its id), systems, "
+            "link, host, client; optionally description, guest, workloads",
+        ),
+        program.argument("--measurements", type=Path, metavar="CSV"),
+        program.argument("--host", type=Path, metavar="FILE", help="host.json"),
+        output="FOLDER",
+    )

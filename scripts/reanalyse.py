@@ -10,22 +10,18 @@ does not plan, left by an older configuration, are left out as well, and named.
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import collect_measurements
 import compare_systems
 import compute_statistics
-import judge_claims
 import make_report
 import parse_repetitions
 import plot_comparison
 import plot_environment
 from hvcost import program
+from hvcost.analysis import measurements
 from hvcost.errors import ConfigError
 from hvcost.model import description, record
 from hvcost.model.description import Environment
@@ -36,36 +32,25 @@ log = logging.getLogger(__name__)
 EXAMPLES = 3
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", type=Path, metavar="FOLDER")
-    arguments = parser.parse_args()
-    return program.run(lambda: reanalyse(arguments.results), None)
-
-
 def reanalyse(results: Path) -> None:
     """Do what the workflow's rules do, in their order."""
-    experiment = description.load(results / "experiment.json")
-    specs = {spec["environment"]: spec for spec in experiment.content["environments"]}
-    raw = {each.id: _raw_files(results, experiment, each) for each in experiment.environments}
-    measured = [name for name in specs if raw[name]]
-    if not measured:
-        raise ConfigError(f"{results}: there are no raw files in {', '.join(specs)}; was anything measured?")
-    _name_others(results, {file for name in measured for files in raw[name].values() for file in files})
-    for name in measured:
-        _reanalyse_environment(results / name, specs[name], raw[name], experiment)
-    tables = [results / name / "measurements.csv" for name in measured]
-    statistics = [results / name / "statistics.csv" for name in measured]
-    compare_systems.compare(experiment, tables, results / "comparisons.csv")
-    judge_claims.judge(experiment, tables, results / "claims.csv")
-    plot_comparison.plot(
-        json.dumps([specs[name] for name in measured]), tables, statistics, results / "figures"
-    )
+    _make_tables_and_figures(results)
     make_report.make(results / "experiment.json", results, results / "report.html")
     log.info("%s: done", results / "report.html")
+
+
+def _make_tables_and_figures(results: Path) -> None:
+    experiment = description.load(results / "experiment.json")
+    raw = {each.id: _raw_files(results, experiment, each) for each in experiment.environments}
+    measured = [each for each in experiment.environments if raw[each.id]]
+    if not measured:
+        raise ConfigError(f"{results}: there are no raw files in {', '.join(raw)}; was anything measured?")
+    _name_others(results, {file for systems in raw.values() for files in systems.values() for file in files})
+    tables = [_reanalyse_environment(results / each.id, each, raw[each.id], experiment) for each in measured]
+    table = measurements.merged(tables, str(results))
+    compare_systems.compare(experiment, table, results / "comparisons.csv", results / "claims.csv")
+    statistics = [results / each.id / "statistics.csv" for each in measured]
+    plot_comparison.plot(measured, table, statistics, results / "figures")
 
 
 def _raw_files(
@@ -96,20 +81,21 @@ def _name_others(results: Path, planned: set[Path]) -> None:
 
 
 def _reanalyse_environment(
-    folder: Path, spec: object, raw: Mapping[str, list[Path]], experiment: description.Description
-) -> None:
-    tables = []
-    for system, files in raw.items():
-        tables.append(folder / f"measurements/{system}.csv")
-        parse_repetitions.parse(files, tables[-1])
-    measurements = folder / "measurements.csv"
-    collect_measurements.collect(tables, measurements)
-    text = json.dumps(spec)
-    compute_statistics.compute(
-        text, experiment.boots, experiment.seed, measurements, folder / "statistics.csv"
-    )
-    plot_environment.plot(text, measurements, folder / "host.json", folder / "figures")
+    folder: Path,
+    environment: Environment,
+    raw: Mapping[str, Sequence[Path]],
+    experiment: description.Description,
+) -> measurements.Table:
+    parts = [
+        parse_repetitions.parse(files, folder / f"measurements/{system}.csv") for system, files in raw.items()
+    ]
+    table = measurements.merged(parts, str(folder))
+    measurements.write_csv(table, folder / "measurements.csv")
+    seed, output = experiment.seed, folder / "statistics.csv"
+    compute_statistics.compute(environment, experiment.boots, seed, table, output)
+    plot_environment.plot(environment, table, folder / "host.json", folder / "figures")
+    return table
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(reanalyse, __doc__, program.argument("results", type=Path, metavar="FOLDER"))

@@ -7,11 +7,9 @@ Each host lists its own changes; what was there before stays. A host that is und
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from hvcost import program
 from hvcost.environments import ledger, operation
@@ -20,24 +18,14 @@ from hvcost.machines.base import Journal
 log = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Run the program; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--environments", type=json.loads, required=True, help="machines and links, JSON")
-    parser.add_argument("--log", type=Path)
-    arguments = parser.parse_args()
-
-    def work() -> None:
-        for spec in arguments.environments:
-            if spec["host"]["connection"] == "ssh":
-                with operation.host_alone(spec, Journal(), "native") as host:
-                    for done in ledger.take_back(host):
-                        log.info("%s: %s", host.name, done)
-
-    return program.run(work, arguments.log)
+def restore(environments: Iterable[Mapping[str, Any]]) -> None:
+    """Take back the changes on all hosts that are reached by SSH."""
+    for spec in environments:
+        if spec["host"]["connection"] == "ssh":
+            with operation.host_alone(spec, Journal(), "native") as host:
+                for done in ledger.take_back(host):
+                    log.info("%s: %s", host.name, done)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.main(restore, __doc__, program.json_argument("--environments", help="machines and links"))

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-import pandas as pd
 from hvcost.analysis import cells, comparisons, measurements, rows, samples
-from hvcost.analysis.measurements import Repetition
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.model import record
 from hvcost.model.record import Command, End, Order, Reading, Record, Witness
@@ -261,6 +259,7 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         workload="tcp",
         metric="throughput",
         unit="bit/s",
+        compared="ratio",
         role="primary",
         planned=10,
         ok=10,
@@ -283,9 +282,9 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         resolution=1e6,
         within_sd=4e6,
         between_sd=None,
-        ratio=0.204,
-        ratio_low=0.199,
-        ratio_high=0.209,
+        effect=0.204,
+        effect_low=0.199,
+        effect_high=0.209,
         limit=941.482e6,
         limit_share=0.1965,
         runs_at_limit=0,
@@ -303,9 +302,9 @@ def cell_statistics(**changes: Any) -> CellStatistics:
     return replace(made, **changes)
 
 
-def primary(frame: pd.DataFrame) -> tuple[Repetition, ...]:
+def primary(table: measurements.Table) -> measurements.Table:
     """Repetitions with the figure of their primary metric."""
-    return tuple(each for each in measurements.repetitions(frame) if each.role == "primary")
+    return tuple(each for each in measurements.repetitions(table) if each.role == "primary")
 
 
 def write_raw(records: list[Record], folder: Path) -> list[Path]:

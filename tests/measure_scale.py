@@ -2,8 +2,10 @@
 
     PYTHONPATH=scripts python tests/measure_scale.py    # 1,000 and 10,000 repetitions; 400 MB in /tmp
 
-Prints a line per step: seconds and the largest memory of its process. A step that takes more than ten times
-as long for ten times the repetitions is worse than linear.
+Prints a line per step of the workflow, and one of scripts/reanalyse.py, which does all of them in one
+process: seconds of processor time, which other work on the computer changes less than the time on the clock,
+and the largest memory of a process. A step that takes more than ten times as long for ten times the
+repetitions is worse than linear.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
-from factories import HOST, raw_records, write_raw
+from factories import HOST, raw_records, witness, write_raw
 from hvcost.model import description
 from hvcost.model.record import Command
 from hvcost.planning import config
@@ -27,16 +28,18 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 CONFIG = SCRIPTS.parent / "config"
 MEANS_BPS = {"bare-metal": 567e6, "xen": 416e6, "virtualbox": 30e6, "kvm": 184e6, "qemu": 41e6}
-# As many command lines as a session of the default experiment has.
-COMMANDS = (Command("env1 host", ("ip", "link", "show", "dev", "measured0", "x" * 200), 0, 0.01),) * 60
+# As many command lines as a session of the default experiment has before and in a repetition.
+COMMAND = Command("env1 host", ("ip", "link", "show", "dev", "measured0", "x" * 200), 0, 0.01)
+START, OWN = (COMMAND,) * 50, (COMMAND,) * 10
+WITNESSES = {role: witness(f"env1 {role}") for role in ("client", "server", "host")}
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one program took: wall time, and the largest memory of its process."""
+    """What one program took: processor time, and the largest memory of its process."""
 
     name: str
-    duration_s: float
+    cpu_s: float
     memory_mib: float
 
 
@@ -51,7 +54,9 @@ def results_of(repetitions: int, folder: Path) -> None:
         records = raw_records(
             MEANS_BPS, environment=environment, boots=10, repetitions=experiment.repetitions
         )
-        write_raw([replace(record, commands=COMMANDS) for record in records], folder)
+        write_raw(
+            [replace(record, start=START, commands=OWN, witnesses=WITNESSES) for record in records], folder
+        )
         (folder / environment / "host.json").write_text(json.dumps(HOST | {"environment": environment}))
 
 
@@ -77,8 +82,8 @@ def steps(folder: Path) -> list[Step]:
     tables = [folder / name / "measurements.csv" for name in specs]
     statistics = [folder / name / "statistics.csv" for name in specs]
     described = ("--experiment", folder / "experiment.json")
-    taken.append(run("compare_systems", *described, "--output", folder / "comparisons.csv", *tables))
-    taken.append(run("judge_claims", *described, "--output", folder / "claims.csv", *tables))
+    compared = ("--comparisons", folder / "comparisons.csv", "--claims", folder / "claims.csv")
+    taken.append(run("compare_systems", *described, *compared, *tables))
     environments = f"[{', '.join(specs.values())}]"
     taken.append(
         run(
@@ -93,24 +98,24 @@ def steps(folder: Path) -> list[Step]:
 
 def run(name: str, *arguments: object) -> Step:
     """One program in a process of its own."""
-    started_s = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, SCRIPTS / f"{name}.py", *map(str, arguments)], stderr=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{name} ended with exit code {os.waitstatus_to_exitcode(status)}")
-    return Step(name, time.monotonic() - started_s, usage.ru_maxrss / 1024)
+    return Step(name, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def main() -> None:
     """Measure both sizes and print them side by side."""
-    columns = []
+    columns, whole = [], []
     for repetitions in (1_000, 10_000):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch, "results")
             results_of(repetitions, folder)
             columns.append(steps(folder))
+            whole.append(run("reanalyse", folder))
     print(f"{'step':22}{'1,000 repetitions':>24}{'10,000 repetitions':>24}")
     for name in dict.fromkeys(step.name for step in columns[0]):
         print(
@@ -118,11 +123,12 @@ def main() -> None:
             + "".join(_cell([step for step in column if step.name == name]) for column in columns)
         )
     print(f"{'all':22}" + "".join(_cell(column) for column in columns))
+    print(f"{'reanalyse':22}" + "".join(_cell([step]) for step in whole))
 
 
 def _cell(taken: list[Step]) -> str:
-    duration_s = sum(step.duration_s for step in taken)
-    return f"{duration_s:12.1f} s{max(step.memory_mib for step in taken):6.0f} MiB"
+    cpu_s = sum(step.cpu_s for step in taken)
+    return f"{cpu_s:12.1f} s{max(step.memory_mib for step in taken):6.0f} MiB"
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def image_with(qemu: str, folder: Path) -> HostImage:
     program.write_text(FAKE + qemu)
     return HostImage(
         disk=folder / "disk.qcow2",
-        kernel=folder / "vmlinuz",
+        kernel=folder / "vmlinux",
         initramfs=folder / "initrd.img",
         xen=folder / "xen",
         key=folder / "id_ed25519",

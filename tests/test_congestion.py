@@ -73,8 +73,6 @@ def test_one_that_is_unknown_is_named_with_those_that_are_there(
     ends: tuple[LocalConnection, LocalConnection],
 ) -> None:
     unknown = dataclasses.replace(LINK, congestion_control="nosuch")
-    complaint = (
-        r"client: no TCP congestion control 'nosuch'; it has .*cubic.* \(key link.congestion_control\)"
-    )
+    complaint = r"^client: .*'nosuch'; it has .*cubic.* \(key link\.congestion_control\)"
     with pytest.raises(MachineError, match=complaint):
         set_congestion_control(ends[0], CLIENT_INTERFACE, unknown, LINK.client, PEERS)

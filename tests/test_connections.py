@@ -6,20 +6,22 @@ import base64
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError
-from hvcost.machines import console as console_module
 from hvcost.machines import local
+from hvcost.machines import shell as shell_module
 from hvcost.machines.base import Journal, sha256_at, sha256_of
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from promises import check_stream
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -96,14 +98,33 @@ def test_a_copied_file_is_the_same_file(computer: LocalConnection, tmp_path: Pat
     assert sha256_at(computer, str(tmp_path / "absent")) is None
 
 
+@settings(max_examples=20)
+@given(texts)
+def test_a_written_text_is_read_as_it_is(text: str) -> None:
+    computer = LocalConnection("this computer")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new" / "text"
+        computer.write_text(str(path), "the one before")
+        computer.write_text(str(path), text)
+        assert path.read_bytes() == text.encode()
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_text_that_cannot_be_written_leaves_the_one_before(
+    computer: LocalConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "text"
+    path.write_text("the one before")
+    full = ["sh", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "full"]
+    computer.command_line = lambda argv: [*full, *argv]  # type: ignore[method-assign]
+    with pytest.raises(CommandError, match=rf"^this computer: .*{path} cannot be written"):
+        computer.write_text(str(path), "the next")
+    assert path.read_text() == "the one before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_stream_is_both_ways_and_ends(computer: LocalConnection) -> None:
-    stream = computer.open_stream(["sh", "-c", "read line; echo got $line"])
-    with pytest.raises(DeadlineExceeded):
-        stream.receive(0.1)
-    stream.send(b"word\n")
-    assert stream.receive(5) == b"got word\n"
-    assert stream.receive(5) == b""
-    stream.close()
+    check_stream(computer)
 
 
 def test_a_program_that_outlives_us_is_waited_for(computer: LocalConnection, tmp_path: Path) -> None:
@@ -163,10 +184,11 @@ class Guest:
             return
         if data == b"\n":
             return
-        number, seconds, command = data.decode().rstrip("\n").split(" ", 2)
+        number, run, seconds, command = data.decode().rstrip("\n").split(" ", 3)
+        assert run == "run"
         done = subprocess.run(["timeout", seconds, "bash", "-c", command], capture_output=True)
         outputs = [base64.b64encode(output).decode() for output in (done.stdout, done.stderr)]
-        answer = f"[ 1.0] kernel: noise\n@{number} {done.returncode} ={outputs[0]} ={outputs[1]}\n"
+        answer = f"[ 1.0] noise\n={outputs[0]} ={outputs[1]}\n\n@{number} {done.returncode}\n"
         # In pieces, as a serial port delivers it.
         half = len(answer) // 2
         self._pending += [answer[:half].encode(), answer[half:].encode()]
@@ -183,7 +205,7 @@ class Guest:
 
 def test_console_waits_for_the_guest() -> None:
     console = ConsoleConnection("guest", Guest())
-    console.wait_until_ready(Deadline(1, "boot"))
+    console.console.wait_until_ready(Deadline(1, "boot"))
     assert console.run(["echo", "a b"]).stdout == "a b\n"
 
 
@@ -197,17 +219,17 @@ def test_console_arguments_arrive_as_they_are_in_one_line(arguments: list[str]) 
 
 
 def test_console_wakes_a_guest_whose_port_has_lost_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_module, "SILENCE_S", 0.05)
+    monkeypatch.setattr(shell_module, "SILENCE_S", 0.05)
     good = base64.b64encode(b"good").decode()
-    guest = Guest(iter([b"noise\n", f"@1 0 ={good} =\n".encode()]))
+    guest = Guest(iter([b"noise\n", f"={good} =\n\n@1 0\n".encode()]))
     assert ConsoleConnection("guest", guest).run(["slow"]).stdout == "good"
-    assert guest.requests == [b"1 60 slow\n", b"\n"]
+    assert guest.requests == [b"1 run 60 slow\n", b"\n"]
 
 
 def test_console_answer_of_an_earlier_request_is_not_taken() -> None:
     late = base64.b64encode(b"late").decode()
     good = base64.b64encode(b"good").decode()
-    answers = iter([b"noise\n", f"@1 0 ={late} =\n@2 0 ={good} =\n".encode()])
+    answers = iter([b"noise\n", f"={late} =\n\n@1 0\n={good} =\n\n@2 0\n".encode()])
     console = ConsoleConnection("guest", Guest(answers))
     with pytest.raises(DeadlineExceeded):
         console.run(["slow"], timeout_s=-29.9)
@@ -217,7 +239,7 @@ def test_console_answer_of_an_earlier_request_is_not_taken() -> None:
 def test_console_of_a_dead_guest_shows_its_last_words() -> None:
     guest = Guest(iter([b"Kernel panic - not syncing\n"]))
     console = ConsoleConnection("guest", guest)
-    console.wait_until_ready(Deadline(1, "boot"))
+    console.console.wait_until_ready(Deadline(1, "boot"))
     original = guest.send
 
     def send_and_die(data: bytes) -> None:
@@ -225,5 +247,5 @@ def test_console_of_a_dead_guest_shows_its_last_words() -> None:
         guest._pending.append(b"")
 
     guest.send = send_and_die  # type: ignore[method-assign]
-    with pytest.raises(MachineError, match=r"the guest is gone.*Kernel panic"):
+    with pytest.raises(MachineError, match=r"guest: it is gone.*Kernel panic"):
         console.run(["true"])

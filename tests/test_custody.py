@@ -60,14 +60,14 @@ class Pipe:
 class Host(LocalConnection):
     """A namespace of this computer that behaves like a machine behind a connection.
 
-    `programs`: a folder whose programs it finds first.
+    `programs`: a folder whose programs it finds first. Signals that were ignored here are not ignored there.
     """
 
     programs: Path | None = None
 
     def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> Pipe:  # type: ignore[override]
         path = os.pathsep.join([*([str(self.programs)] if self.programs else []), os.environ["PATH"]])
-        line = self.command_line(["env", f"PATH={path}", *argv])
+        line = self.command_line(["env", "--default-signal", f"PATH={path}", *argv])
         pipe = subprocess.PIPE
         return Pipe(subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True))
 

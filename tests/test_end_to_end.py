@@ -70,7 +70,7 @@ def test_an_interrupted_image_build_leaves_no_mount_and_no_file(tmp_path: Path) 
     command += ["--tools", '["iperf"]']
     building = subprocess.Popen(command, cwd=ROOT / "scripts", start_new_session=True)
     deadline = Deadline(120, "packages of the guest")
-    while not (output / "scratch/root/usr/bin/busybox").exists():
+    while not (output / "partial/scratch/root/usr/bin/busybox").exists():
         deadline.wait_a_little()
     os.killpg(building.pid, signal.SIGTERM)
     assert building.wait() == 130
@@ -213,7 +213,7 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
     assert running.wait() == 0, workspace.output()
     (failed,) = workspace.records(name, "qemu")
     assert failed.status == "failed"
-    assert failed.reason and f"{name} guest qemu: the guest is gone" in failed.reason
+    assert failed.reason and f"{name} guest qemu: it is gone" in failed.reason
     # That the server could not be stopped either does not hide what became of the client.
     assert "client" not in failed.outputs or failed.reason.startswith("client: "), failed.reason
     table = (workspace.folder / f"results/{name}/measurements/qemu.csv").read_text()
@@ -345,11 +345,12 @@ date --set "@${us%??????}.${us#"${us%??????}"}"
 @pytest.mark.parametrize(("step_us", "direction"), [("60000000", "forwards"), ("-200000", "backwards")])
 def test_a_real_clock_that_is_stepped_is_noticed(operation: Operation, step_us: str, direction: str) -> None:
     host, interface = operation.host, operation.host_interface
-    before = witness.ask(host, interface)
-    witness.check_clocks(Witness(before, witness.ask(host, interface)))
-    host.run(["bash", "-c", STEP, "step", step_us])
-    with pytest.raises(ParseError, match=f"host: its clock was stepped {direction}"):
-        witness.check_clocks(Witness(before, witness.ask(host, interface)))
+    with host.shell() as shell:
+        before = witness.ask(shell, interface)
+        witness.check_clocks(Witness(before, witness.ask(shell, interface)))
+        host.run(["bash", "-c", STEP, "step", step_us])
+        with pytest.raises(ParseError, match=f"host: its clock was stepped {direction}"):
+            witness.check_clocks(Witness(before, witness.ask(shell, interface)))
 
 
 def test_emulated_machine_reaches_nothing_outside(operation: Operation) -> None:

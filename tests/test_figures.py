@@ -21,8 +21,8 @@ import numpy as np
 import plot_environment
 import pytest
 from hvcost import figures
+from hvcost.analysis import cells, rows, samples
 from hvcost.analysis import measurements as tables
-from hvcost.analysis import rows
 from hvcost.analysis.measurements import Repetition
 from hvcost.analysis.rows import CellStatistics
 from hvcost.errors import ConfigError, HvcostError
@@ -514,6 +514,38 @@ def test_a_clock_that_is_set_in_a_session_moves_none_of_its_runs() -> None:
     assert drawn[-3:] == pytest.approx([value / 1e6 for value in kvm if value is not None])
 
 
+def test_means_over_uneven_boots_are_those_of_the_table() -> None:
+    """Of one boot in three most repetitions failed, and its others count no less for that."""
+    environment = environment_from(factories.environment_config("kvm"))
+    records = [
+        factories.failed_record(boot=boot, repetition=n, facts=factories.boots_of(f"h{boot}", f"g{boot}"))
+        if boot == 1 and n > 1
+        else factories.raw_record(
+            (100 if boot == 1 else 400) * 1e6,
+            boot=boot,
+            repetition=n,
+            facts=factories.boots_of(f"h{boot}", f"g{boot}"),
+        )
+        for boot in (1, 2, 3)
+        for n in (1, 2, 3, 4)
+    ]
+    frame = tables.from_records(records)
+    (table, _cpu) = cells.cells(
+        samples.samples(frame, ["kvm"], 3), {"env1": {"rate_mbit": 1000, "mtu": 1500}}, 1
+    )
+    assert table.level == "boot"
+    assert table.mean == pytest.approx((100 + 400 + 400) / 3 * 1e6)
+    picture = means.draw([environment], factories.primary(frame), [table], TCP)
+    (axes,) = picture.figure.axes
+    (drawn,) = [heights(line) for line in axes.get_lines() if line.get_linewidth() == 2.2]
+    assert drawn == pytest.approx([300, 300])
+    assert "300" in said(picture)
+    assert "mean 300 Mbit/s" in picture.description
+    # Of repetitions there is no mean beside it that another table has not.
+    shown = repetitions.draw(environment, factories.primary(frame), TCP, with_bare_metal=True)
+    assert "mean" not in shown.description
+
+
 def test_each_system_deviates_from_its_own_median() -> None:
     environment = environment_from(factories.environment_config("qemu", "kvm"))
     points = runs({"qemu": 2e6, "kvm": 2e8}, [("kvm", 1), ("qemu", 1)], 5, failed={("kvm", 2)})
@@ -564,7 +596,7 @@ def test_an_order_of_nothing_is_said() -> None:
 
 def bare_metal(**changes: Any) -> CellStatistics:
     return factories.cell_statistics(
-        **{"system": "bare-metal", "ratio": 1.0, "ratio_low": None, "ratio_high": None}
+        **{"system": "bare-metal", "effect": 1.0, "effect_low": None, "effect_high": None}
         | {"median": 900e6, "median_low": 890e6, "median_high": 905e6}
         | changes
     )
@@ -573,23 +605,23 @@ def bare_metal(**changes: Any) -> CellStatistics:
 NOTHING: dict[str, Any] = {
     **{"ok": 0, "failed": 10, "values": 0},
     **dict.fromkeys(("mean", "median", "median_low", "median_high", "median_confidence")),
-    **dict.fromkeys(("ratio", "ratio_low", "ratio_high")),
+    **dict.fromkeys(("effect", "effect_low", "effect_high")),
     "note": "kvm in env1: 0 repetitions with a value, an interval needs 3",
 }
 NO_INTERVAL: dict[str, Any] = {
-    **dict.fromkeys(("median_low", "median_high", "median_confidence", "ratio_low", "ratio_high")),
+    **dict.fromkeys(("median_low", "median_high", "median_confidence", "effect_low", "effect_high")),
     "note": "kvm in env1: 1 repetition with a value, an interval needs 3",
 }
 LONG = [f"kvm-with-a-name-that-is-much-longer-than-others-{number}" for number in range(10)]
 cell = factories.cell_statistics
 
 CELLS: dict[str, list[CellStatistics]] = {
-    "normal": [bare_metal(), cell(), cell(system="xen", ratio=0.99, ratio_low=0.98, ratio_high=1.01)],
+    "normal": [bare_metal(), cell(), cell(system="xen", effect=0.99, effect_low=0.98, effect_high=1.01)],
     "one system": [cell()],
     "only bare metal": [bare_metal()],
     "ten systems with long names": [
         bare_metal(),
-        *(cell(system=name, ratio=0.004 * 2**place) for place, name in enumerate(LONG)),
+        *(cell(system=name, effect=0.004 * 2**place) for place, name in enumerate(LONG)),
         *(
             cell(system=name, environment="env2", median=94e6, runs_at_limit=10, at_limit=True)
             for name in LONG
@@ -598,7 +630,7 @@ CELLS: dict[str, list[CellStatistics]] = {
     "nothing": [],
     "all failed": [bare_metal(**NOTHING), cell(**NOTHING), cell(environment="env2", **NOTHING)],
     "no interval": [bare_metal(**NO_INTERVAL), cell(**NO_INTERVAL)],
-    "no baseline": [cell(ratio=None, ratio_low=None, ratio_high=None, note="bare metal was not measured")],
+    "no baseline": [cell(effect=None, effect_low=None, effect_high=None, note="bare metal was not measured")],
     "bare metal at the limit": [bare_metal(runs_at_limit=10, at_limit=True), cell()],
     "bare metal at the limit, no interval": [
         bare_metal(runs_at_limit=10, at_limit=True),
@@ -609,11 +641,13 @@ CELLS: dict[str, list[CellStatistics]] = {
     "some runs at the limit": [bare_metal(runs_at_limit=3), cell(runs_at_limit=2), cell(system="xen")],
     "bare metal twice": [
         bare_metal(),
-        cell(system="bare-metal-again", hypervisor="bare-metal", ratio=1.0, ratio_low=0.99, ratio_high=1.01),
+        cell(
+            system="bare-metal-again", hypervisor="bare-metal", effect=1.0, effect_low=0.99, effect_high=1.01
+        ),
     ],
     "median of zero": [cell(median=0.0, median_low=0.0, median_high=0.0)],
-    "interval from zero": [bare_metal(), cell(median_low=0.0, ratio_low=0.0)],
-    "faster than bare metal": [bare_metal(), cell(ratio=30.0, ratio_low=20.0, ratio_high=40.0)],
+    "interval from zero": [bare_metal(), cell(median_low=0.0, effect_low=0.0)],
+    "faster than bare metal": [bare_metal(), cell(effect=30.0, effect_low=20.0, effect_high=40.0)],
 }
 
 
@@ -730,7 +764,7 @@ def test_one_of_two_bare_metals_has_a_ratio_to_the_other() -> None:
 def test_ratios_have_the_digits_that_their_interval_needs(
     value: float, low: float, high: float, text: str
 ) -> None:
-    cells = [bare_metal(), cell(ratio=value, ratio_low=low, ratio_high=high)]
+    cells = [bare_metal(), cell(effect=value, effect_low=low, effect_high=high)]
     assert text in said(ratios.draw(two_environments(cells)[:1], cells, TCP))
 
 
@@ -937,8 +971,7 @@ def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[
 @pytest.mark.parametrize(
     ("environment", "measurements", "host", "complaint"),
     [
-        ("{", "env1.csv", "host.json", "--environment: not JSON"),
-        ("[]", "env1.csv", "host.json", "expected an object"),
+        (None, "env1.csv", "host.json", "expected an object"),
         ("env2", "env1.csv", "host.json", "is of env1, not only env2"),
         ("env1", "host.json", "host.json", "column `environment` is missing"),
         ("env1", "env1.csv", "env1.csv", "not facts of a host"),
@@ -946,13 +979,12 @@ def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[
     ],
 )
 def test_plot_environment_refuses_other_inputs(
-    tmp_path: Path, environment: str, measurements: str, host: str, complaint: str
+    tmp_path: Path, environment: str | None, measurements: str, host: str, complaint: str
 ) -> None:
     write_inputs(tmp_path, "env1", ["kvm"])
-    if environment.startswith("env"):
-        environment = json.dumps(factories.environment_config("kvm", id=environment))
+    given = factories.environment_config("kvm", id=environment) if environment else []
     with pytest.raises(HvcostError, match=complaint):
-        plot_environment.plot(environment, tmp_path / measurements, tmp_path / host, tmp_path / "figures")
+        plot_environment.plot_table(given, tmp_path / measurements, tmp_path / host, tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 
 

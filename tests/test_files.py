@@ -1,4 +1,8 @@
-"""Outputs are complete or not there: every program of the analysis on a disk that is full."""
+"""Outputs are complete or not there: the program of every rule on a disk that is full.
+
+What needs machines or downloads is stood in for: where the images and the facts come from does not matter
+here, but that they get to their places whole.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,41 +23,107 @@ pytestmark = pytest.mark.slow
 
 # Less than any output has; the log has to fit.
 ROOM_BYTES = 600
-# What each rule of the analysis writes, from the folder of results, and how its program is called there.
+# Rules that write nothing but their log.
+WITHOUT_OUTPUT = {"all", "check", "restore"}
+
+IMAGE = """
+from hvcost.images import {kind}
+
+def build(*arguments):
+    (arguments[-1] / "emulator").mkdir(parents=True, exist_ok=True)
+    for name in ("vmlinuz", "disk.qcow2", "manifest.json"):
+        (arguments[-1] / name).write_text(f"{{name}} " * 1000)
+    (arguments[-1] / "emulator/qemu").write_text("qemu " * 1000)
+
+{kind}.build = build
+"""
+HOST = """
+from hvcost.environments import preparation
+
+preparation.prepare = lambda spec, *_: {**spec, "changes": ["installed it"] * 100}
+"""
+SESSION = """
+from dataclasses import replace
+from pathlib import Path
+import factories
+from hvcost import session
+from hvcost.environments import preparation
+from hvcost.planning import plan
+
+def measure(*arguments):
+    records = factories.raw_records({"xen": 2e8})
+    factories.write_raw([replace(one, start=one.commands * 50) for one in records], Path("measured"))
+    return records
+
+session.measure = measure
+preparation.place_of_prepared = lambda *_: None
+every = (plan.Session("env1", "xen", 1),)
+plan.load_plan = lambda _: plan.Plan(1, 1, every, (plan.Planned(every[0], 10, 60.0, ("this computer",)),))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule writes, from the folder of results; its command line there; Python that stands in."""
+
+    output: str
+    line: str
+    stand_in: str = ""
+
+
+PACKAGES = ROOT / "envs/host-packages.txt"
 RULES = {
-    "parse_repetitions": (
+    "build_guest_image": Case(
+        "guest",
+        '--guest {"cpus":1,"memory_mib":128,"disk_gib":9} --tools [] --packages {packages} --output {output}',
+        IMAGE.format(kind="guest"),
+    ),
+    "build_host_image": Case(
+        "host-image",
+        '--needed {"packages":[],"sid_packages":[]} --packages {packages} --output {output}',
+        IMAGE.format(kind="host"),
+    ),
+    "prepare_host": Case(
+        "env3/host.json",
+        '--environment {"environment":"env3"} --packages {packages} --state machines --output {output}',
+        HOST,
+    ),
+    "measure_session": Case(
+        "measured/env1/raw/xen/boot1",
+        "--session {session} --host env1/host.json --plan plan.json --guest guest/manifest.json "
+        "--state machines --output-dir {output}",
+        SESSION,
+    ),
+    "parse_repetitions": Case(
         "env1/measurements/kvm.csv",
         "--output {output} --raw env1/raw/kvm --boots 1 --repetitions 10 --workloads tcp",
     ),
-    "collect_measurements": (
+    "collect_measurements": Case(
         "env1/measurements.csv",
         "--output {output} env1/measurements/kvm.csv env1/measurements/bare-metal.csv",
     ),
-    "describe_experiment": ("described.json", "--experiment {experiment} --output {output}"),
-    "compute_statistics": (
+    "describe_experiment": Case("described.json", "--experiment {experiment} --output {output}"),
+    "compute_statistics": Case(
         "env1/statistics.csv",
         "--environment {environment} --boots 1 --seed 1 --measurements env1/measurements.csv "
         "--output {output}",
     ),
-    "compare_systems": (
-        "comparisons.csv",
-        "--experiment experiment.json --output {output} env1/measurements.csv env2/measurements.csv",
+    "compare_systems": Case(
+        "compared",
+        "--experiment experiment.json --comparisons {output}/comparisons.csv --claims {output}/claims.csv "
+        "env1/measurements.csv env2/measurements.csv",
     ),
-    "judge_claims": (
-        "claims.csv",
-        "--experiment experiment.json --output {output} env1/measurements.csv env2/measurements.csv",
-    ),
-    "plot_environment": (
+    "plot_environment": Case(
         "env1/figures",
         "--environment {environment} --measurements env1/measurements.csv --host env1/host.json "
         "--output {output}",
     ),
-    "plot_comparison": (
+    "plot_comparison": Case(
         "figures",
         "--environments {environments} --statistics env1/statistics.csv env2/statistics.csv "
         "--output {output} -- env1/measurements.csv env2/measurements.csv",
     ),
-    "make_report": ("report.html", "--experiment experiment.json --results . --output {output}"),
+    "make_report": Case("report.html", "--experiment experiment.json --results . --output {output}"),
 }
 
 
@@ -66,23 +137,49 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(rule: str, folder: Path, room_bytes: int) -> int:
-    """Exit code of a rule's program where no file may grow beyond so many bytes."""
-    output, line = RULES[rule]
+def run(rule: str, folder: Path, room_bytes: int) -> subprocess.CompletedProcess[str]:
+    """A rule's program where no file may grow beyond so many bytes."""
+    case = RULES[rule]
     experiment = json.loads((folder / "experiment.json").read_text())
-    values = {
-        "output": output,
-        "experiment": json.dumps(experiment),
-        "environment": json.dumps(experiment["environments"][0]),
-        "environments": json.dumps(experiment["environments"]),
+    session = {
+        "environment": "env1",
+        "system": "xen",
+        "boot": 1,
+        "hypervisor": "xen",
+        "options": {},
+        "repetitions": 10,
+        "workloads": {},
+        "link": {},
+        "guest": None,
+        "host": {},
+        "client": {},
     }
-    arguments = [part.format(**values) if part.startswith("{") else part for part in line.split()]
+    values = {
+        "{output}": case.output,
+        "{packages}": str(PACKAGES),
+        "{session}": json.dumps(session),
+        "{experiment}": json.dumps(experiment),
+        "{environment}": json.dumps(experiment["environments"][0]),
+        "{environments}": json.dumps(experiment["environments"]),
+    }
+    arguments = case.line.split()
+    for name, value in values.items():
+        arguments = [part.replace(name, value) for part in arguments]
+    program = str(ROOT / f"scripts/{rule}.py")
+    # As if it were run by its name: it is the main module, and its folder is on the path.
+    code = f"import runpy, sys\n{case.stand_in}\nrunpy.run_path({program!r}, run_name='__main__')"
     return subprocess.run(
-        [sys.executable, ROOT / f"scripts/{rule}.py", *arguments],
+        [sys.executable, "-c", code, *arguments],
         cwd=folder,
+        env={
+            "PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'tests'}",
+            "PATH": "/usr/bin:/bin",
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        },
         capture_output=True,
+        text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, resource.RLIM_INFINITY)),
-    ).returncode
+    )
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -97,28 +194,29 @@ def test_on_a_full_disk_an_output_is_what_it_was_or_not_there(
 ) -> None:
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
-    output = folder / RULES[rule][0]
-    if rule == "describe_experiment":
-        shutil.copy(folder / "experiment.json", output)
-    before = content(output)
-    assert run(rule, folder, ROOM_BYTES) != 0
-    assert content(output) == before
+    output = folder / RULES[rule].output
+    done = run(rule, folder, 2**30)
+    assert done.returncode == 0, done.stderr
+    whole = content(output)
+    assert whole
+    assert run(rule, folder, ROOM_BYTES).returncode != 0
+    assert content(output) == whole
     shutil.rmtree(output) if output.is_dir() else output.unlink()
-    assert run(rule, folder, ROOM_BYTES) != 0
+    assert run(rule, folder, ROOM_BYTES).returncode != 0
     assert content(output) == {}
-    assert not list(folder.rglob("*.partial"))
-    assert run(rule, folder, 2**30) == 0
-    assert content(output)
+    assert not list(folder.rglob("*partial*"))
 
 
-def test_every_rule_of_the_analysis_is_tried() -> None:
-    rules = [
-        line.removeprefix("rule ").removesuffix(":")
-        for part in ("analyse", "report")
-        for line in (ROOT / f"rules/{part}.smk").read_text().splitlines()
-        if line.startswith("rule ")
-    ]
-    assert sorted(rules) == sorted(RULES)
+def test_every_rule_is_tried() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--list-rules"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    assert set(listed.stdout.split()) - WITHOUT_OUTPUT == set(RULES)
 
 
 def test_a_file_is_what_it_was_when_its_writer_is_interrupted(tmp_path: Path) -> None:
@@ -128,3 +226,52 @@ def test_a_file_is_what_it_was_when_its_writer_is_interrupted(tmp_path: Path) ->
         partial.write_text("half")
         raise KeyboardInterrupt
     assert content(tmp_path) == {str(path): b"before"}
+
+
+def filled(folder: Path, names: tuple[str, ...], *, error: type[BaseException] | None = None) -> None:
+    """Fill a folder with files that hold their folder's number of the time."""
+    with files.filled(folder, "seal") as partial:
+        for name in names:
+            (partial / name).parent.mkdir(exist_ok=True)
+            (partial / name).write_text(f"{name} {len(names)}")
+        if error:
+            raise error
+
+
+def test_a_folder_is_what_it_was_when_its_writer_is_interrupted(tmp_path: Path) -> None:
+    folder = tmp_path / "deep/image"
+    filled(folder, ("seal", "disk", "emulator/qemu"))
+    before = content(folder)
+    assert len(before) == 3
+    with pytest.raises(KeyboardInterrupt):
+        filled(folder, ("seal", "disk"), error=KeyboardInterrupt)
+    assert content(folder) == before
+
+
+def test_what_a_killed_writer_left_is_no_part_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "partial/half").write_text("half of it")
+    filled(tmp_path, ("seal", "disk", "emulator/qemu", "emulator/rom"))
+    filled(tmp_path, ("seal", "disk", "emulator/qemu"))
+    assert content(tmp_path) == {
+        str(tmp_path / name): f"{name} 3".encode() for name in ("disk", "emulator/qemu", "seal")
+    }
+
+
+def test_there_is_no_seal_beside_what_does_not_belong_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two files: whoever looks for the seal finds none."""
+    filled(tmp_path, ("seal", "disk", "kernel"))
+    move = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name == "kernel":
+            raise KeyboardInterrupt
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        filled(tmp_path, ("seal", "disk", "kernel", "more"))
+    assert (tmp_path / "disk").read_text() == "disk 4"
+    assert not (tmp_path / "seal").exists()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from hvcost.hypervisors import (
     guest_programs,
     load_driver,
     names,
+    nspawn,
     processor_time_s,
     versions,
     virtualbox,
@@ -150,7 +153,7 @@ def test_a_console_that_stays_silent_asks_whether_the_guest_lives() -> None:
         raise MachineError("the guest is dead")
 
     with pytest.raises(MachineError, match="the guest is dead"):
-        ConsoleConnection("guest", Silent()).wait_until_ready(Deadline(60, "ready"), check_alive)
+        ConsoleConnection("guest", Silent()).console.wait_until_ready(Deadline(60, "ready"), check_alive)
 
 
 def test_a_guest_that_virtualbox_stopped_is_seen_in_its_log() -> None:
@@ -253,6 +256,35 @@ def test_devices_that_take_libxl_too_long_are_attached_at_another_try() -> None:
     assert other.destroyed == 0
 
 
+class HardOfHearing(LocalConnection):
+    """A host that hears half of what a command is told on standard input, and only writes files."""
+
+    def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+        if "partial" not in argv[2] and "cat >" not in argv[2]:
+            return 0, b"", b""
+        return super()._execute(argv, timeout_s, stdin[: len(stdin) // 2])
+
+
+def test_the_container_is_started_by_its_whole_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    @contextmanager
+    def booted(name: str, *_: object, **__: object) -> Iterator[BootedGuest]:
+        written.append((tmp_path / "container").read_text())
+        raise MachineError("enough")
+        yield
+
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(HardOfHearing, "open_stream", lambda self, argv: Silent())
+    driver = nspawn.Driver({})
+    plan = replace(PLAN, runtime=str(tmp_path))
+    with pytest.raises(MachineError, match="enough"), driver.started(HardOfHearing("host"), plan):
+        pass
+    assert shlex.split(written[0]) == driver.command_line(plan)
+
+
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("other", names())
 def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) -> None:
@@ -284,6 +316,7 @@ def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) 
         ("provided", {}, "detected", ""),
         ("provided", {"prove": "vmware -v", "expect": "ESXi"}, "proved", "Workstation"),
         ("bare-metal", {}, "boot_mode", "xen"),
+        ("bare-metal", {}, "guests", ["process 4711 (qemu-system-x86)"]),
         ("bare-metal-dom0", {}, "boot_mode", "native"),
     ],
 )
@@ -300,7 +333,7 @@ def test_a_proof_that_does_not_fit_is_refused(
         load_driver(name)(options).check_proof("host", proof)
 
 
-def test_bare_metal_counts_the_guests_of_every_hypervisor_that_has_a_program_for_them() -> None:
+def test_bare_metal_looks_for_the_guests_of_every_hypervisor_that_has_a_program_for_them() -> None:
     assert guest_programs() == ["VBoxHeadless", "qemu-system", "systemd-nspawn"]
 
 

@@ -185,7 +185,7 @@ def test_all_systems_are_measured_and_proved(lab: Lab, measured: str) -> None:
     assert xen.proof["guest"]["driver"] == "vif"
     assert lab.workspace.records("lab", "kvm")[0].proof["query-kvm"]["enabled"] is True
     assert (xen.facts["client"] or {})["hostname"] == "notebook"
-    assert measured.count("rebooting, since it has to be booted as") in (1, 2)
+    assert measured.count("it is rebooted to be") in (1, 2)
     assert (lab.workspace.folder / "results/report.html").is_file()
 
 

@@ -59,10 +59,10 @@ def test_processor_time_that_nobody_can_have_is_neither_ok_nor_failed(
     nothing: dict[str, float] | None,
 ) -> None:
     records = [factories.raw_record(100e6, repetition=n, cpu_time_s=nothing) for n in range(1, 8)]
-    frame = measurements.from_records(records)
+    table = measurements.from_records(records)
     assert {each.status for each in host_cpu(records)} == {"unavailable"}
-    assert set(frame[frame["metric"] == "throughput"]["status"]) == {"ok"}
-    (throughput, cpu) = cells(samples(frame, SYSTEMS, 1), LINKS, 1)
+    assert {row.status for row in table if row.metric == "throughput"} == {"ok"}
+    (throughput, cpu) = cells(samples(table, SYSTEMS, 1), LINKS, 1)
     assert (throughput.ok, throughput.unavailable) == (7, 0)
     assert (cpu.planned, cpu.ok, cpu.failed, cpu.unavailable) == (7, 0, 0, 7)
     assert (cpu.mean, cpu.note) == (None, "not available")
@@ -74,9 +74,9 @@ def test_of_a_failed_repetition_no_figure_is_ok() -> None:
 
 
 def test_an_unavailable_figure_survives_its_file(tmp_path: Path) -> None:
-    frame = measurements.from_records([factories.raw_record(100e6, cpu_time_s=None)])
-    measurements.write_csv(frame, tmp_path / "table.csv")
-    assert measurements.read_csv(tmp_path / "table.csv").equals(frame)
+    table = measurements.from_records([factories.raw_record(100e6, cpu_time_s=None)])
+    measurements.write_csv(table, tmp_path / "table.csv")
+    assert measurements.read_csv(tmp_path / "table.csv") == table
 
 
 def test_each_metric_has_statistics_comparisons_and_corrections_of_its_own() -> None:
@@ -99,8 +99,8 @@ def test_each_metric_has_statistics_comparisons_and_corrections_of_its_own() -> 
     ]
     made = cells(every, LINKS, 1)
     assert [cell.limit for cell in made if cell.metric == "host_cpu"] == [None, None]
-    assert made[3].ratio is not None
-    assert made[3].ratio > 10
+    assert made[3].effect is not None
+    assert made[3].effect > 10
 
 
 def sample(metric: Metric, values: list[float], system: str) -> Sample:

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from hvcost.environments import network
-from hvcost.errors import MachineError
 from hvcost.machines.background import Background
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
-from hvcost.model.process import Bound, Listening, Process
 from hvcost.tools.iperf import TOOL, IperfOptions, parse
 
 LINK = Link(100, 1500, IPv4Network("198.18.77.0/24"), "cubic")
@@ -42,57 +40,15 @@ def test_the_link_carries_what_a_wire_carries_and_no_more(
 ) -> None:
     client, far = ends
     of_server, of_client = TOOL.processes(IperfOptions(duration_s=2), str(LINK.host))
-    server = Background(far, of_server, str(tmp_path / "server"))
-    server.start()
-    client.run(of_client.argv, timeout_s=of_client.limit_s)
-    server.await_report(lambda text: "sec" in text)
-    end, _ = server.stop()
+    with far.shell() as shell:
+        server = Background(shell, of_server, str(tmp_path / "server"), (4, 5), 60)
+        client.run(of_client.argv, timeout_s=of_client.limit_s)
+        server.await_report(lambda _, end: "sec" in end.stdout)
+        server.stop()
+    end = server.end
     measured = parse(end.stdout + end.stderr)
     # Above the goodput of the wire by no more than the shaper's first burst and the last printed digit.
     assert measured.throughput_bps < LINK.rate_mbit * 1e6 * GOODPUT_SHARE * 1.005
-
-
-def test_a_server_whose_port_is_taken_does_not_start(
-    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
-) -> None:
-    far = ends[1]
-    process = Process("server", "server", ("iperf", "-s"), 20, Listening(5001))
-    Background(far, process, str(tmp_path / "first")).start()
-    with pytest.raises(Exception, match="another program listens at port 5001"):
-        Background(far, process, str(tmp_path / "second")).start()
-
-
-def test_a_server_of_udp_is_ready_when_it_has_bound_its_port(
-    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
-) -> None:
-    far = ends[1]
-    process = Process("reflector", "server", ("iperf", "-s", "-u"), 20, Bound(5001))
-    running = Background(far, process, str(tmp_path / "first"))
-    running.start()
-    assert "UNCONN" in far.run(["ss", "-Hlun", "sport = :5001"]).stdout
-    with pytest.raises(MachineError, match="another program listens at port 5001"):
-        Background(far, process, str(tmp_path / "second")).start()
-    running.stop()
-    assert far.run(["ss", "-Hlun", "sport = :5001"]).stdout == ""
-
-
-def test_a_process_that_nobody_waits_for_is_watched_and_stopped(
-    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
-) -> None:
-    process = Process("probe", "server", ("sh", "-c", "echo begins; sleep 600; echo ends"), 20)
-    running = Background(ends[1], process, str(tmp_path / "probe"))
-    running.start()
-    running.await_report(lambda said: "begins" in said)
-    end, _ = running.stop()
-    assert (end.stdout, end.exit_code) == ("begins\n", None)
-
-
-def test_a_server_that_cannot_start_says_why(
-    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path
-) -> None:
-    with pytest.raises(Exception, match=r"does not start.*no-such-server"):
-        process = Process("server", "server", ("no-such-server",), 20, Listening(5001))
-        Background(ends[1], process, str(tmp_path / "server")).start()
 
 
 def test_nothing_inside_reaches_the_world(ends: tuple[LocalConnection, LocalConnection]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from factories import raw_records, write_raw
 from hvcost.planning import outcome
-from hvcost.planning.plan import Plan, Planned, Session
+from hvcost.planning.plan import Plan, Step
 
 LOG_OF_A_FAILURE = """\
 2026-11-23 10:00:00,000 INFO hvcost.session: begins
@@ -28,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def report(folder: Path, *systems: str, since_s: float = 0.0) -> str:
-    planned = tuple(Planned(Session("env1", name, 1), 10, 60.0, ("this_computer",)) for name in systems)
-    plan = Plan(2010, 1, tuple(one.session for one in planned), planned)
+    steps = tuple(Step("measure_session", ("env1", name, "1"), (), (), 10) for name in systems)
+    plan = Plan(2010, 1, tuple(step.session for step in steps), steps)
     return outcome.as_text(outcome.of_run(plan, folder / "results", folder / "logs", since_s))
 
 
@@ -62,4 +62,4 @@ def test_a_damaged_raw_file_is_no_success(folder: Path) -> None:
 
 
 def test_nothing_to_measure(folder: Path) -> None:
-    assert report(folder) == "Measured: nothing was to be measured"
+    assert report(folder) == "Measured: there was nothing to measure"

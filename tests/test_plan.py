@@ -1,4 +1,4 @@
-"""The plan: order of the sessions, estimates of time, and its file."""
+"""The plan: order of the sessions, and its file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.errors import ConfigError
+from hvcost.errors import ConfigError, ParseError
 from hvcost.planning import config, plan
 from hvcost.planning.experiment import Experiment
 from hvcost.wording import minutes
@@ -41,8 +41,7 @@ def _experiment(**changes: Any) -> Experiment:
 
 
 def _plan(cores: int = 1, **changes: Any) -> plan.Plan:
-    experiment = _experiment(**changes)
-    return plan.make(experiment, plan.sessions(experiment), cores)
+    return plan.whole(_experiment(**changes), cores)
 
 
 @given(seed=st.integers(min_value=0), boots=st.integers(min_value=1, max_value=4))
@@ -86,38 +85,14 @@ def test_every_system_comes_first_about_equally_often() -> None:
     assert all(70 < first.count(system) < 130 for system in ("bare-metal", "qemu", "kvm"))
 
 
-@pytest.mark.parametrize(
-    ("system", "expected_s"), [("bare-metal", 35 + 120), ("kvm", 55 + 120), ("qemu", 175 + 120)]
-)
-def test_estimate_of_an_emulated_session(system: str, expected_s: float) -> None:
-    assert plan.estimate_s(_experiment(), plan.Session("env1", system, 1)) == expected_s
-
-
-@pytest.mark.parametrize(("system", "expected_s"), [("bare-metal", 120), ("qemu", 15 + 120)])
-def test_estimate_of_a_local_session(system: str, expected_s: float) -> None:
-    here = _environment(1, host={"connection": "local"})
-    experiment = _experiment(environments={"here": here})
-    assert plan.estimate_s(experiment, plan.Session("here", system, 1)) == expected_s
-
-
-def test_estimate_counts_every_workload() -> None:
-    workloads = {name: {"tool": "iperf", "duration_s": 3} for name in ("one", "two")}
-    experiment = _experiment(workloads=workloads)
-    assert plan.estimate_s(experiment, plan.Session("env1", "bare-metal", 1)) == 35 + 100
-
-
-def test_position_and_order() -> None:
+def test_order_is_the_place_among_all_sessions() -> None:
     experiment = _experiment()
     sessions = plan.sessions(experiment)
-    todo = [sessions[4], sessions[1]]
-    current = plan.make(experiment, todo, 1)
-    assert [planned.session for planned in current.todo] == [sessions[1], sessions[4]]
+    about = [(one.environment, one.system, str(one.boot)) for one in (sessions[4], sessions[1])]
+    current = plan.make(experiment, [("measure_session", one) for one in about], 1)
+    assert [step.session for step in current.todo] == [sessions[1], sessions[4]]
     later = sessions[4]
-    assert plan.position(current, later.environment, later.system, later.boot) == (2, 2)
     assert plan.order(current, later.environment, later.system, later.boot) == (5, 6)
-    by_hand = sessions[0]
-    assert plan.position(current, by_hand.environment, by_hand.system, by_hand.boot) == (1, 6)
-    assert plan.remaining_s(current, by_hand.environment, by_hand.system, by_hand.boot) == 0
 
 
 def test_session_that_is_not_in_the_plan() -> None:
@@ -125,60 +100,21 @@ def test_session_that_is_not_in_the_plan() -> None:
         plan.order(_plan(), "env1", "xen", 1)
 
 
-def test_time_left_shrinks_by_what_is_done() -> None:
-    current = _plan()
-    total_s = sum(planned.estimate_s for planned in current.todo)
-    assert plan.total_s(current) == total_s == 2 * (155 + 175 + 295)
-    done_s = 0.0
-    for planned in current.todo:
-        session = planned.session
-        left_s = plan.remaining_s(current, session.environment, session.system, session.boot)
-        assert left_s == total_s - done_s
-        done_s += planned.estimate_s
-
-
-def test_one_computer_gains_nothing_from_cores() -> None:
-    assert plan.total_s(_plan(cores=8)) == plan.total_s(_plan(cores=1))
-
-
-def test_computers_of_their_own_work_at_the_same_time() -> None:
-    environments = {
-        name: _environment(number, host=_machine(f"{name}-host"), client=_machine(f"{name}-client"))
-        for number, name in enumerate(("lab1", "lab2"), 1)
-    }
-    one = plan.total_s(_plan(cores=1, environments=environments))
-    assert plan.total_s(_plan(cores=2, environments=environments)) < 0.8 * one
-    assert plan.total_s(_plan(cores=10**18, environments=environments)) < 0.8 * one
-
-
 def test_file(tmp_path: Path) -> None:
-    current = _plan(cores=2)
+    current = _plan(cores=2).begun("measure_session env1 kvm 1", 1e9).done("measure_session env1 qemu 1")
     file = tmp_path / "results/plan.json"
     plan.write(current, file)
     assert plan.load_plan(file) == current
     assert list(file.parent.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"format": 0}', '{"format": 1}'])
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"format": 0}', '{"format": 2}'])
 def test_file_that_is_no_plan(text: str | None, tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(ConfigError, match=r"plan\.json: not a plan .* start the session with snake"):
+    with pytest.raises(ParseError, match=r"plan\.json: not a plan: .*; start the session with snake"):
         plan.load_plan(file)
-
-
-def test_text() -> None:
-    text = plan.as_text(_plan(), ["build_guest_image", "prepare_host env1"])
-    lines = text.splitlines()
-    assert lines[0] == "To measure: 6 sessions, 60 runs, about 21 min"
-    assert lines[1] == "  first, and not in this time: build_guest_image, prepare_host env1"
-    assert len(lines) == 8
-    assert "env1 kvm boot 1: 10 runs, about 3 min" in text
-
-
-def test_text_with_nothing_to_do() -> None:
-    assert "Nothing to measure" in plan.as_text(plan.make(_experiment(), [], 1))
 
 
 @pytest.mark.parametrize(

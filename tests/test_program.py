@@ -82,3 +82,62 @@ def test_a_program_whose_sigint_is_ignored_ends_by_the_others_all_the_same() -> 
         process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate("\n")
     assert (stdout, process.returncode) == ("clean\n", 130)
+
+
+COMMAND_LINE = """
+from pathlib import Path
+from hvcost import errors, program
+
+def work(systems, boots, output, tables):
+    if boots < 1:
+        raise errors.ConfigError("nothing to do")
+    print([systems, boots, str(output), tables])
+
+program.main(
+    work,
+    "What it does.",
+    program.json_argument("--systems", help="a list"),
+    program.argument("--boots", type=int, default=1, help="how many"),
+    program.argument("tables", nargs="*"),
+    output="CSV",
+)
+"""
+
+
+def called(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program that prints what it was given."""
+    scripts = Path(__file__).parents[1] / "scripts"
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND_LINE, *arguments], cwd=scripts, capture_output=True, text=True
+    )
+
+
+def test_a_program_gets_its_arguments_by_name() -> None:
+    done = called("--systems", '["kvm"]', "--output", "table.csv", "--boots", "2", "a", "b")
+    assert (done.stdout, done.stderr, done.returncode) == ("[['kvm'], 2, 'table.csv', ['a', 'b']]\n", "", 0)
+
+
+def test_what_is_wrong_is_one_sentence_on_the_screen_and_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "deep/program.log"
+    done = called("--systems", "[", "--output", "table.csv", "--log", str(log))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "--systems: not JSON" in done.stderr
+    done = called("--systems", "[]", "--output", "table.csv", "--boots", "0", "--log", str(log))
+    assert (done.stderr, done.returncode) == ("nothing to do\n", 1)
+    assert "ERROR hvcost.program: nothing to do\n" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--output", "x"), ("--systems", "[]"), ("--systems", "[]", "--output", "x", "--colour", "y")],
+)
+def test_a_command_line_that_is_wrong_is_explained(arguments: tuple[str, ...]) -> None:
+    done = called(*arguments)
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "usage:" in done.stderr
+
+
+def test_help_says_what_a_program_does() -> None:
+    done = called("--help")
+    assert done.returncode == 0
+    assert all(text in done.stdout for text in ("What it does.", "--output CSV", "--log", "how many"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -74,10 +75,14 @@ def test_tables_are_those_that_were_recorded(study: Path) -> None:
 def test_figures_of_throughput_are_those_of_the_time_when_there_was_no_other_metric(
     study: Path, table: str
 ) -> None:
-    """study-one-metric/ holds the tables as they were then; its columns named bit/s in themselves."""
+    """study-one-metric/ holds the tables as they were then.
+
+    Its columns named bit/s in themselves, and what is an `effect` now was always a ratio.
+    """
     with (DATA / "study-one-metric" / table).open(newline="") as old, (study / table).open(newline="") as new:
         before = [
-            {name.removesuffix("_bps"): value for name, value in row.items()} for row in csv.DictReader(old)
+            {re.sub("^ratio", "effect", name.removesuffix("_bps")): value for name, value in row.items()}
+            for row in csv.DictReader(old)
         ]
         now = [row for row in csv.DictReader(new) if row["metric"] == "throughput"]
     assert before
@@ -177,7 +182,7 @@ def test_one_session_of_ten_is_not_taken_for_ten_values(study: Path, tmp_path: P
     change_description(folder, boots=10)
     assert reanalysed(folder).returncode == 0
     cells = rows.read(rows.CellStatistics, folder / "env1/statistics.csv")
-    assert {(cell.level, cell.values, cell.ratio_low) for cell in cells} == {("session", 1, None)}
+    assert {(cell.level, cell.values, cell.effect_low) for cell in cells} == {("session", 1, None)}
     comparisons = rows.read(rows.PairComparison, folder / "comparisons.csv")
     assert {row.verdict for row in comparisons} == {rows.TOO_FEW}
     claims = rows.read(rows.ClaimVerdict, folder / "claims.csv")

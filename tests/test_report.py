@@ -14,11 +14,11 @@ from typing import Any
 import factories
 import make_report
 import pytest
-from hvcost.analysis.diagnostics import LAG1_FOUND
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    LAG1_FOUND,
     REFUTED,
     SUPPORTED,
     WITHIN_MARGIN,
@@ -28,9 +28,9 @@ from hvcost.analysis.rows import (
 from hvcost.errors import HvcostError
 from hvcost.model.description import Environment, environment_from
 from hvcost.model.record import Record
-from hvcost.report import inputs, page, words
+from hvcost.report import inputs, numbers, page, words
 from hvcost.report.inputs import Place, Table
-from hvcost.report.words import Cell, Number, Pair, Placed
+from hvcost.report.numbers import Cell, Number, Pair, Placed
 
 HOSTILE = "<script>alert('x')</script> & \"{{ 7 * 7 }}\" {reason}"
 STUDY = {"bare-metal": 567e6, "xen": 150e6, "virtualbox": 60e6, "qemu": 41e6, "kvm": 184e6}
@@ -46,9 +46,9 @@ def bare_metal(**changes: Any) -> Cell:
         "system": "bare-metal",
         "mean": 567e6,
         "median": 567e6,
-        "ratio": 1.0,
-        "ratio_low": None,
-        "ratio_high": None,
+        "effect": 1.0,
+        "effect_low": None,
+        "effect_high": None,
         "limit_share": 0.602,
     }
     return cell(**given | changes)
@@ -57,7 +57,7 @@ def bare_metal(**changes: Any) -> Cell:
 def nothing(**changes: Any) -> Cell:
     """A cell of which every repetition failed."""
     of_values = ("mean", "median", "median_low", "median_high", "median_confidence")
-    others = ("ratio", "ratio_low", "ratio_high", "limit_share", "drift_p", "drift_tau", "lag1_p")
+    others = ("effect", "effect_low", "effect_high", "limit_share", "drift_p", "drift_tau", "lag1_p")
     empty = dict.fromkeys((*of_values, *others, "lag1_autocorrelation", "shapiro_w", "shapiro_p"))
     return cell(**empty | {"ok": 0, "failed": 10, "values": 0, "note": "kvm: no values"} | changes)
 
@@ -74,7 +74,7 @@ def environment(**changes: Any) -> Environment:
 
 
 def test_a_cost_is_the_share_that_is_missing() -> None:
-    row = cell(ratio=0.3245, ratio_low=0.3141, ratio_high=0.3349, mean=184e6)
+    row = cell(effect=0.3245, effect_low=0.3141, effect_high=0.3349, mean=184e6)
     assert said(row, bare_metal()) == (
         "KVM costs 68 %: it delivers 32 % [31, 33] of bare metal’s TCP throughput, 184 of 567 Mbit/s."
     )
@@ -98,9 +98,9 @@ def test_what_the_link_set_on_both_sides_is_no_cost() -> None:
         at_limit=True,
         median=93.9e6,
         limit=94.1e6,
-        ratio=0.999,
-        ratio_low=0.99,
-        ratio_high=1.0,
+        effect=0.999,
+        effect_low=0.99,
+        effect_high=1.0,
     )
     sentence = said(held, bare_metal(runs_at_limit=10, at_limit=True, median=94e6))
     assert sentence == (
@@ -110,17 +110,17 @@ def test_what_the_link_set_on_both_sides_is_no_cost() -> None:
 
 
 def test_against_a_bare_metal_that_the_link_held_back_a_cost_is_a_lower_bound() -> None:
-    row = cell(ratio=0.92, ratio_low=0.91, ratio_high=0.93)
+    row = cell(effect=0.92, effect_low=0.91, effect_high=0.93)
     assert said(row, bare_metal(runs_at_limit=10, at_limit=True)).startswith(
         "KVM costs 8 % or more: it delivers 92 % [91, 93]"
     )
 
 
 def test_some_runs_at_the_limit_make_a_bound_and_are_counted() -> None:
-    some, share = {"runs_at_limit": 3}, {"ratio": 0.92, "ratio_low": 0.91, "ratio_high": 0.93}
+    some, share = {"runs_at_limit": 3}, {"effect": 0.92, "effect_low": 0.91, "effect_high": 0.93}
     assert said(cell(**share), bare_metal(**some)).startswith("KVM costs 8 % or more: it delivers")
     assert said(cell(**share, **some), bare_metal()).startswith("KVM costs 8 % or less: it delivers")
-    faster = {"ratio": 1.04, "ratio_low": 1.02, "ratio_high": 1.06}
+    faster = {"effect": 1.04, "effect_low": 1.02, "effect_high": 1.06}
     assert said(cell(**faster), bare_metal(**some)).startswith("KVM shows no cost over this link: it")
     assert said(cell(**share, **some), bare_metal(runs_at_limit=2)).endswith(
         "carries no more than 941: 3 of 10 of its runs came near that, and 2 of 10 of bare metal’s."
@@ -139,21 +139,21 @@ def test_some_runs_at_the_limit_make_a_bound_and_are_counted() -> None:
 def test_no_cost_is_claimed_that_the_interval_does_not_show(
     ratio: float, low: float | None, high: float | None, beginning: str
 ) -> None:
-    assert said(cell(ratio=ratio, ratio_low=low, ratio_high=high), bare_metal()).startswith(beginning)
+    assert said(cell(effect=ratio, effect_low=low, effect_high=high), bare_metal()).startswith(beginning)
 
 
 def test_where_there_is_no_interval_the_reason_is_said() -> None:
-    row = cell(ratio=0.5, ratio_low=None, ratio_high=None, note="kvm in env1: 3 repetitions with a value")
+    row = cell(effect=0.5, effect_low=None, effect_high=None, note="kvm in env1: 3 repetitions with a value")
     assert said(row, bare_metal()).endswith("(no interval: kvm in env1: 3 repetitions with a value).")
 
 
 def test_without_bare_metal_medians_are_said_instead_of_shares() -> None:
-    row = cell(ratio=None, ratio_low=None, ratio_high=None, note="bare metal was not measured in env1")
+    row = cell(effect=None, effect_low=None, effect_high=None, note="bare metal was not measured in env1")
     assert said(row) == "KVM reaches a median of 185 [180, 188] Mbit/s."
 
 
 def test_a_median_without_an_interval_says_why() -> None:
-    row = cell(ratio=None, median_low=None, median_high=None, note="3 repetitions with a value")
+    row = cell(effect=None, median_low=None, median_high=None, note="3 repetitions with a value")
     assert said(row).endswith("a median of 185 Mbit/s (no interval: 3 repetitions with a value).")
 
 
@@ -188,8 +188,8 @@ def spent(mean: float, **changes: Any) -> Cell:
 
 
 def test_where_the_link_hides_the_cost_processor_time_tells_systems_apart() -> None:
-    own = spent(17.4, ratio=2.73, ratio_low=2.52, ratio_high=3.06)
-    baseline = spent(6.4, system="bare-metal", ratio=1.0, ratio_low=None, ratio_high=None)
+    own = spent(17.4, effect=2.73, effect_low=2.52, effect_high=3.06)
+    baseline = spent(6.4, system="bare-metal", effect=1.0, effect_low=None, effect_high=None)
     held, reference = cell(runs_at_limit=10, at_limit=True), bare_metal(runs_at_limit=10, at_limit=True)
     place = Place(
         environment(), Table("statistics-env1", "env1/statistics.csv", (), (), ()), (), None, (), {}
@@ -203,10 +203,10 @@ def test_where_the_link_hides_the_cost_processor_time_tells_systems_apart() -> N
 
 
 def test_processor_time_that_is_not_known_of_both_is_not_spoken_of() -> None:
-    known = spent(17.4, ratio=2.73, ratio_low=2.52, ratio_high=3.06)
+    known = spent(17.4, effect=2.73, effect_low=2.52, effect_high=3.06)
     assert words.processor_time(None, known) == ()
     assert words.processor_time(known, None) == ()
-    assert words.processor_time(spent(17.4, ratio=None), spent(6.4, system="bare-metal")) == ()
+    assert words.processor_time(spent(17.4, effect=None), spent(6.4, system="bare-metal")) == ()
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ def test_processor_time_that_is_not_known_of_both_is_not_spoken_of() -> None:
 def test_of_a_metric_of_which_less_is_better_times_are_told(
     low: float | None, high: float | None, said_of_it: str
 ) -> None:
-    own = spent(1.4, role="primary", ratio=1.4, ratio_low=low, ratio_high=high)
-    assert said(own, spent(1.0, role="primary", system="bare-metal", ratio=1.0)).startswith(said_of_it)
+    own = spent(1.4, role="primary", effect=1.4, effect_low=low, effect_high=high)
+    assert said(own, spent(1.0, role="primary", system="bare-metal", effect=1.0)).startswith(said_of_it)
 
 
 def test_answers_begin_with_the_cheapest_where_less_is_better() -> None:
@@ -241,15 +241,15 @@ def test_variants_keep_their_names() -> None:
 @pytest.mark.parametrize(
     ("share", "text", "cost"),
     [
-        (words.Share(0.3312, 0.3141, 0.3489), "33 % [31, 35]", "67"),
-        (words.Share(0.0728, 0.0711, 0.0742), "7.3 % [7.1, 7.4]", "92.7"),
-        (words.Share(0.5321, 0.5311, 0.5334), "53.2 % [53.1, 53.3]", "46.8"),
-        (words.Share(0.99555, 0.99554, 0.99556), "99.56 % [99.55, 99.56]", "0.44"),
-        (words.Share(0.5, 0.5, 0.5), "50.00 % [50.00, 50.00]", "50.00"),
-        (words.Share(0.5, None, None), "50 %", "50"),
+        (numbers.Share(0.3312, 0.3141, 0.3489), "33 % [31, 35]", "67"),
+        (numbers.Share(0.0728, 0.0711, 0.0742), "7.3 % [7.1, 7.4]", "92.7"),
+        (numbers.Share(0.5321, 0.5311, 0.5334), "53.2 % [53.1, 53.3]", "46.8"),
+        (numbers.Share(0.99555, 0.99554, 0.99556), "99.56 % [99.55, 99.56]", "0.44"),
+        (numbers.Share(0.5, 0.5, 0.5), "50.00 % [50.00, 50.00]", "50.00"),
+        (numbers.Share(0.5, None, None), "50 %", "50"),
     ],
 )
-def test_a_share_has_as_many_digits_as_its_interval_bears(share: words.Share, text: str, cost: str) -> None:
+def test_a_share_has_as_many_digits_as_its_interval_bears(share: numbers.Share, text: str, cost: str) -> None:
     assert (str(share), share.cost) == (text, cost)
 
 
@@ -267,13 +267,13 @@ def test_a_share_has_as_many_digits_as_its_interval_bears(share: words.Share, te
     ],
 )
 def test_numbers_have_three_digits_and_no_exponent(value: float, text: str) -> None:
-    assert words.rounded(value) == text
+    assert numbers.rounded(value) == text
 
 
 def test_the_ends_of_an_interval_are_told_apart() -> None:
-    assert words.bracketed(1.0016, 0.999851, 1.00336) == "1.002 [0.9999, 1.003]"
-    assert words.bracketed(2.0, 2.0, 2.0) == "2.00 [2.00, 2.00]"
-    assert words.bracketed(2.0, None, None) == "2.00"
+    assert numbers.bracketed(1.0016, 0.999851, 1.00336) == "1.002 [0.9999, 1.003]"
+    assert numbers.bracketed(2.0, 2.0, 2.0) == "2.00 [2.00, 2.00]"
+    assert numbers.bracketed(2.0, None, None) == "2.00"
 
 
 def test_the_link_is_named_where_bare_metal_reached_it() -> None:
@@ -505,6 +505,8 @@ def pair(**changes: Any) -> Pair:
         family="within env1, tcp",
         workload="tcp",
         metric="throughput",
+        unit="bit/s",
+        compared="ratio",
         role="primary",
         environment_a="env1",
         system_a="kvm",
@@ -513,9 +515,9 @@ def pair(**changes: Any) -> Pair:
         same=True,
         values_a=10,
         values_b=10,
-        ratio=1.002,
-        ratio_low=0.99,
-        ratio_high=1.01,
+        effect=1.002,
+        effect_low=0.99,
+        effect_high=1.01,
         difference_p=0.7,
         difference_p_holm=0.7,
         margin=0.05,
@@ -557,15 +559,17 @@ def claim(**changes: Any) -> ClaimVerdict:
         text="Xen reaches about twice QEMU’s throughput",
         workload="tcp",
         metric="throughput",
+        unit="bit/s",
+        compared="ratio",
         environment_a="env1",
         system_a="xen",
         environment_b="env1",
         system_b="qemu",
         at_least=1.6,
         at_most=2.4,
-        ratio=3.66,
-        ratio_low=3.5,
-        ratio_high=3.8,
+        effect=3.66,
+        effect_low=3.5,
+        effect_high=3.8,
         bound="",
         verdict=REFUTED,
         claim_verdict=REFUTED,
@@ -584,7 +588,7 @@ def claim(**changes: Any) -> ClaimVerdict:
     ],
 )
 def test_what_a_claim_allows(bounds: tuple[float | None, float | None], text: str) -> None:
-    assert words.allowed(claim(at_least=bounds[0], at_most=bounds[1])) == text
+    assert numbers.allowed(claim(at_least=bounds[0], at_most=bounds[1])) == text
 
 
 @pytest.mark.parametrize(
@@ -598,7 +602,12 @@ def test_what_a_claim_allows(bounds: tuple[float | None, float | None], text: st
             "the link leaves the interval open; the link set both",
         ),
         (
-            {"verdict": INCONCLUSIVE, "ratio_low": None, "ratio_high": None, "note": "xen was not measured"},
+            {
+                "verdict": INCONCLUSIVE,
+                "effect_low": None,
+                "effect_high": None,
+                "note": "xen was not measured",
+            },
             "there is no interval; xen was not measured",
         ),
     ],
@@ -852,7 +861,7 @@ def test_scripts_among_the_commands_are_shortened() -> None:
     ("file", "text", "message"),
     [
         ("env1/figures/topology.svg", "<svg", "topology.svg: not a figure"),
-        ("env1/host.json", "{}", "host.json: `prepared_at` is missing"),
+        ("env1/host.json", "{}", "host.json: not a prepared host: `prepared_at` is missing"),
         ("env1/statistics.csv", "a,b\n", "statistics.csv: not a table of CellStatistics"),
         ("env1/raw/kvm/boot1/tcp-1.json", "{}", "tcp-1.json: not a raw record"),
         ("experiment.json", "{}", "experiment.json: not an experiment"),
@@ -877,11 +886,7 @@ def test_names_that_would_lead_out_of_the_folder_are_refused(tmp_path: Path) -> 
         rendered(tmp_path)
 
 
-def test_the_program_writes_the_page(
-    results: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_writes_the_page(results: Path, html: str, tmp_path: Path) -> None:
     output = tmp_path / "new" / "report.html"
-    options = ["--experiment", str(results / "experiment.json"), "--results", str(results)]
-    monkeypatch.setattr("sys.argv", ["make_report.py", *options, "--output", str(output)])
-    assert make_report.main() == 0
+    make_report.make(results / "experiment.json", results, output)
     assert output.read_text(encoding="utf-8") == html

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import factories
 from hvcost import session
-from hvcost.environments.place import Operation
 from hvcost.errors import MachineError
 from hvcost.hypervisors import RunningSystem, load_driver
+from hvcost.machines.background import Backgrounds
 from hvcost.machines.base import CommandResult, Connection
-from hvcost.machines.local import LocalConnection
+from hvcost.machines.shell import Shell
 from hvcost.session import Run, SessionSpec
+from hvcost.tools.iperf import GREETING
 
-Answer = Callable[[tuple[str, ...]], tuple[int, str, str]]
+Answer = Callable[[], tuple[int, str, str]]
 
 SPEC = SessionSpec(
     environment="env1",
@@ -33,11 +34,11 @@ SPEC = SessionSpec(
 )
 
 
-class Machine(Connection):
-    """Answers what it is told to; its clocks and files are those of this computer."""
+class Client(Connection):
+    """Answers what it is told to."""
 
-    def __init__(self, name: str, answer: Answer) -> None:
-        super().__init__(name)
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("env1 client")
         self.answer = answer
 
     def run(self, argv: Sequence[str], **options: Any) -> CommandResult:
@@ -45,7 +46,7 @@ class Machine(Connection):
         return replace(super().run(argv, **options), duration_s=10.05)
 
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
-        exit_code, stdout, stderr = self.answer(argv)
+        exit_code, stdout, stderr = self.answer()
         return exit_code, stdout.encode(), stderr.encode()
 
     def open_stream(self, argv: Any, *, outlives_us: bool = False) -> Any:
@@ -55,55 +56,62 @@ class Machine(Connection):
         raise NotImplementedError
 
 
-def here(argv: tuple[str, ...]) -> tuple[int, str, str]:
-    result = LocalConnection("this computer").run(argv, check=False)
-    return result.exit_code, result.stdout, result.stderr
+class Talking:
+    """A machine's shell whose clocks go right and whose processes have said `said`, or that is gone."""
+
+    def __init__(self, name: str, said: str = "", *, is_gone: bool = False) -> None:
+        self.name = name
+        self.slowness = 1.0
+        greeting, _, rest = said.partition(f"{GREETING} 5001\n")
+        self.to_say = [[*greeting.splitlines(), f"{GREETING} 5001"], rest.splitlines()]
+        self.is_gone = is_gone
+        self.asked: list[str] = []
+
+    def ask(self, request: str, *, timeout_s: float = 60.0) -> str:
+        self.asked.append(request)
+        if self.is_gone and "news" in request and len(self.asked) > 3:
+            raise MachineError(f"{self.name}: it is gone")
+        if request.startswith("start "):
+            return ""
+        if "proc/stat" in request:
+            return "cpu 1 2 3 4 5 6 7 8 9 10\n"
+        news = ""
+        if "news" in request:
+            # What is new is said once: the greeting first.
+            news = "".join(f"o|{line}\n" for line in (self.to_say.pop(0) if self.to_say else []))
+        return f"clocks 1000.000100 10.00 1000.000200\nrx_bytes 1\ntx_bytes 1\n{news}"
 
 
-def repetition(client: Answer, server: Answer) -> session._Seen:
+def repetition(client: Answer, server: Talking) -> session._Seen:
     """What is seen of one repetition."""
-    machine = Machine("env1 host", server)
-    operation = Operation(
-        host=Machine("env1 host", here),
-        host_interface="lo",
-        host_address="198.18.1.2",
-        client=Machine("env1 client", client),
-        client_interface="lo",
-        files="",
-        runtime="",
+    host = Talking("env1 host")
+    bench = session._Bench(
+        client=Client(client),
+        system=RunningSystem(Client(client), "198.18.1.2", {}, "/nowhere"),
+        driver=load_driver("bare-metal")({}),
+        host=cast(Shell, host),
+        server=cast(Shell, server),
+        cards={"client": (cast(Shell, Talking("env1 client")), "lo"), "host": (cast(Shell, host), "lo")},
+        background=Backgrounds(cast(Shell, server), "/nowhere", 60),
     )
-    system = RunningSystem(machine, "198.18.1.2", {}, "/nowhere")
-    driver = load_driver("bare-metal")({})
-    return session._repetition(SPEC, Run("tcp", 1, 1), operation, driver, system)
+    return session._repetition(SPEC, Run("tcp", 1, 1), bench)
 
 
-def says(of_iperf: tuple[int, str, str]) -> Answer:
+def says(*of_iperf: Any) -> Answer:
     """A client on which iperf says this."""
-    return lambda argv: of_iperf if argv[0] == "iperf" else here(argv)
+    return lambda: of_iperf
 
 
-def server(said: str, *, asked: list[str] | None = None, is_gone: bool = False) -> Answer:
-    """A server that starts, has said this, and may be gone when it is to be stopped."""
+def server(said: str, *, is_gone: bool = False) -> Talking:
+    """A server that starts, has said this, and may be gone when it is to report."""
+    return Talking("env1 host", said or f"{GREETING} 5001\n", is_gone=is_gone)
 
-    def answer(argv: tuple[str, ...]) -> tuple[int, str, str]:
-        script = argv[2]
-        clocks = "clocks 1000.000100 10.00 1000.000200\n"
-        if "@output" in script:
-            if is_gone:
-                raise MachineError("env1 host: it is gone")
-            return 0, f"{clocks}@output\n{said}", ""
-        if "setsid" in script:
-            return 0, clocks, ""
-        if asked is not None:
-            asked.append(script)
-        return 0, said, ""
 
-    return answer
+GOOD = says(0, factories.client_output(44e6), "")
 
 
 def test_outputs_are_recorded_by_role_with_the_witnesses_of_all_machines() -> None:
-    good = says((0, factories.client_output(44e6), ""))
-    seen = repetition(good, server(factories.server_output(44e6)))
+    seen = repetition(GOOD, server(factories.server_output(44e6)))
     assert seen.trouble is None
     assert set(seen.outputs) == {"client", "server"}
     assert seen.outputs["client"].argv[:2] == ("iperf", "-c")
@@ -111,7 +119,7 @@ def test_outputs_are_recorded_by_role_with_the_witnesses_of_all_machines() -> No
 
 
 def test_what_went_wrong_first_is_told_first() -> None:
-    seen = repetition(says((1, "", "connect failed")), server("", is_gone=True))
+    seen = repetition(says(1, "", "connect failed"), server("", is_gone=True))
     assert seen.trouble == (
         "client: ended with exit code 1 and said: connect failed; then: env1 host: it is gone"
     )
@@ -119,27 +127,30 @@ def test_what_went_wrong_first_is_told_first() -> None:
 
 
 def test_a_good_client_is_not_blamed_for_a_server_that_is_gone() -> None:
-    good = says((0, factories.client_output(44e6), ""))
-    seen = repetition(good, server(factories.server_output(44e6), is_gone=True))
+    seen = repetition(GOOD, server(factories.server_output(44e6), is_gone=True))
     assert seen.trouble == "env1 host: it is gone"
 
 
 def test_both_troubles_are_told_in_their_order() -> None:
-    def lost(argv: tuple[str, ...]) -> tuple[int, str, str]:
-        if argv[0] == "iperf":
-            raise MachineError("env1 client: it is gone")
-        return here(argv)
+    def lost() -> tuple[int, str, str]:
+        raise MachineError("env1 client: it is gone")
 
     seen = repetition(lost, server("", is_gone=True))
     assert seen.trouble == "env1 client: it is gone; then: env1 host: it is gone"
 
 
+def test_what_the_server_said_is_kept_when_the_client_is_lost() -> None:
+    def lost() -> tuple[int, str, str]:
+        raise MachineError("env1 client: it is gone")
+
+    seen = repetition(lost, server(f"{GREETING} 5001\nit waits"))
+    assert seen.trouble == "env1 client: it is gone"
+    assert "it waits" in seen.outputs["server"].stdout
+    assert "server" in seen.witnesses
+
+
 def test_nobody_waits_for_the_report_of_a_run_whose_client_failed() -> None:
-    asked: list[str] = []
-    seen = repetition(says((0, "", "connect failed: Connection refused")), server("", asked=asked))
+    silent = server("")
+    seen = repetition(says(0, "", "connect failed: Connection refused"), silent)
     assert seen.trouble is None
-    assert asked == []
-    repetition(
-        says((0, factories.client_output(44e6), "")), server(factories.server_output(44e6), asked=asked)
-    )
-    assert len(asked) == 1
+    assert sum("news" in request for request in silent.asked) == 2

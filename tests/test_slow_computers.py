@@ -145,6 +145,6 @@ class Answering(Stream):
 
 
 def test_a_slow_guest_is_told_how_much_time_its_command_has() -> None:
-    console = Answering(b"@1 0 = =\n")
+    console = Answering(b"= =\n\n@1 0\n")
     ConsoleConnection("guest", console, slowness=7.0).run(["true"], timeout_s=10)
-    assert console.sent == [b"1 70 true\n"]
+    assert console.sent == [b"1 run 70 true\n"]

@@ -18,10 +18,10 @@ from hvcost.analysis.cells import cells
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.comparisons import Question, comparisons
 from hvcost.analysis.diagnostics import diagnose
-from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
+from hvcost.analysis.differences import difference, holm
+from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
-from hvcost.analysis.ratios import ratio
-from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.analysis.rows import SIGNIFICANCE, CellStatistics, ClaimVerdict, PairComparison
 from hvcost.analysis.samples import Run, Sample, Session, samples
 from hvcost.errors import ParseError
 from hvcost.model.description import Claim
@@ -303,12 +303,12 @@ def test_values_without_spread_are_known_to_their_last_digit_if_it_is_known(reso
         for system, mbit in (("bare-metal", 94.1), ("xen", 94.0))
     ]
     (row,) = comparisons(steady, QUESTION)
-    assert row.ratio == pytest.approx(94.1 / 94.0)
+    assert row.effect == pytest.approx(94.1 / 94.0)
     if resolution:
-        assert row.ratio_low is not None and row.ratio_high is not None
-        assert row.ratio_low < 94.1 / 94.0 < row.ratio_high
+        assert row.effect_low is not None and row.effect_high is not None
+        assert row.effect_low < 94.1 / 94.0 < row.effect_high
     else:
-        assert (row.ratio_low, row.ratio_high, row.difference_p, row.equivalence_p) == (None,) * 4
+        assert (row.effect_low, row.effect_high, row.difference_p, row.equivalence_p) == (None,) * 4
         assert row.verdict == rows.INCONCLUSIVE
         assert row.note == (
             "bare-metal in env1 and xen in env1: "
@@ -322,7 +322,7 @@ def test_beside_values_without_spread_the_others_make_the_interval() -> None:
         sample(around(80, spread=0.02), resolution=0.0),
     )
     for a, b in ((steady, other), (other, steady)):
-        found = ratio(a, b, 2010)
+        found = effect(a, b, 2010)
         assert found.value and found.interval
         assert 0.9 < found.interval.low / found.value < 1 < found.interval.high / found.value < 1.1
 
@@ -344,8 +344,8 @@ def test_resamples_without_spread_make_no_number_that_is_none(values: list[float
 def test_an_interval_without_a_bound_is_none_and_said() -> None:
     uneven = sample([0.001] * 9 + [1e6], system="xen", hypervisor="xen", resolution=1.0)
     (row,) = comparisons([uneven, sample(around(100))], QUESTION)
-    assert row.ratio and row.difference_p is not None
-    assert (row.ratio_low, row.ratio_high) == (None, None)
+    assert row.effect and row.difference_p is not None
+    assert (row.effect_low, row.effect_high) == (None, None)
     assert "values too uneven for an interval" in row.note
 
 
@@ -485,27 +485,27 @@ def test_cells_are_beside_bare_metal_of_their_own_environment() -> None:
     ]
     found = {(row.environment, row.system): row for row in cells(samples_of(records), LINKS, 2010)}
     kvm, bare = found["env1", "kvm"], found["env1", "bare-metal"]
-    assert kvm.ratio and kvm.mean and bare.mean
-    assert kvm.ratio == pytest.approx(kvm.mean / bare.mean)
-    assert kvm.ratio_low and kvm.ratio_high and kvm.ratio_low < kvm.ratio < kvm.ratio_high
-    assert (bare.ratio, bare.ratio_low) == (1, None)
+    assert kvm.effect and kvm.mean and bare.mean
+    assert kvm.effect == pytest.approx(kvm.mean / bare.mean)
+    assert kvm.effect_low and kvm.effect_high and kvm.effect_low < kvm.effect < kvm.effect_high
+    assert (bare.effect, bare.effect_low) == (1, None)
     assert [row.at_limit for row in found.values()] == [False, False, True, False]
-    assert found["env2", "kvm"].ratio == pytest.approx(0.41, abs=0.01)
+    assert found["env2", "kvm"].effect == pytest.approx(0.41, abs=0.01)
 
 
 def test_too_few_values_have_no_interval_and_a_reason() -> None:
     records = raw_records({"bare-metal": 567e6, "kvm": 184e6}, repetitions=5)
     bare, kvm = cells(samples_of(records), LINKS, 2010)
     for row in (bare, kvm):
-        assert row.median and row.median_low is None and row.ratio_low is None
+        assert row.median and row.median_low is None and row.effect_low is None
         assert "5 repetitions with a value, an interval needs 6" in row.note
-    assert kvm.ratio
+    assert kvm.effect
 
 
 def test_boots_are_counted_for_intervals_not_their_repetitions() -> None:
     records = raw_records({"bare-metal": 567e6, "kvm": 184e6}, boots=3, repetitions=10)
     _, kvm = cells(samples_of(records, boots=3), LINKS, 2010)
-    assert (kvm.level, kvm.values, kvm.ratio_low) == ("boot", 3, None)
+    assert (kvm.level, kvm.values, kvm.effect_low) == ("boot", 3, None)
     assert "3 boots with a value, an interval needs 6" in kvm.note
     assert kvm.within_sd and kvm.between_sd
 
@@ -517,13 +517,13 @@ def test_a_system_that_always_failed_is_a_row_without_numbers() -> None:
     ]
     xen = cells(samples_of(records), LINKS, 2010)[1]
     assert (xen.planned, xen.ok, xen.failed) == (10, 0, 10)
-    assert (xen.mean, xen.median, xen.ratio, xen.at_limit) == (None, None, None, False)
+    assert (xen.mean, xen.median, xen.effect, xen.at_limit) == (None, None, None, False)
     assert "0 repetitions with a value" in xen.note
 
 
 def test_no_bare_metal_is_no_ratio_and_said() -> None:
     (kvm,) = cells(samples_of(raw_records({"kvm": 184e6})), LINKS, 2010)
-    assert kvm.ratio is None
+    assert kvm.effect is None
     assert kvm.median_low
     assert kvm.note == "bare metal was not measured in env1"
 
@@ -649,7 +649,7 @@ def test_ranks_that_differ_are_no_means_that_do() -> None:
     uneven, steady = [103.0] * 9 + [73.0], around(100, spread=0.0002)
     (row,) = compared(("env1", "xen", uneven), ("env1", "kvm", steady))
     assert row.mann_whitney_p is not None and row.mann_whitney_p < 0.01
-    assert row.ratio == pytest.approx(1)
+    assert row.effect == pytest.approx(1)
     assert row.verdict == rows.INCONCLUSIVE
 
 
@@ -689,7 +689,7 @@ def judged(claim: Claim, *cells: tuple[str, str, Sequence[float]]) -> list[Claim
 def test_verdict_on_a_claim(xen: list[float], verdict: str) -> None:
     (row,) = judged(CLOSE, ("env1", "bare-metal", around(505)), ("env1", "xen", xen))
     assert (row.verdict, row.claim_verdict) == (verdict, verdict)
-    assert (row.ratio_low is None) == (len(xen) < MIN_VALUES)
+    assert (row.effect_low is None) == (len(xen) < MIN_VALUES)
 
 
 def test_a_claim_without_a_bound() -> None:
@@ -843,4 +843,4 @@ def test_the_interval_can_be_recomputed_as_the_documentation_says(tmp_path: Path
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert said.stdout.split() == [f"{value:.6g}" for value in (kvm.ratio, kvm.ratio_low, kvm.ratio_high)]
+    assert said.stdout.split() == [f"{value:.6g}" for value in (kvm.effect, kvm.effect_low, kvm.effect_high)]

@@ -15,6 +15,7 @@ from hvcost.environments import network, operation
 from hvcost.environments.place import Operation
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.hypervisors import BootMode
+from hvcost.images import guest as guest_image
 from hvcost.machines.base import Journal
 from hvcost.model import record
 
@@ -84,5 +85,8 @@ class Workspace:
         hardware = {key: prepared["host"][key] for key in ("cpus", "memory_mib", "accelerator")}
         place = place_of_prepared(host_json, self.state, prepared["link"], hardware, {})
         place = dataclasses.replace(place, host_image=self.folder / "results/host-image/manifest.json")
-        with operation.in_operation(place, Journal(), purpose="measure", boot_mode=boot_mode) as opened:
+        guest = guest_image.load(self.folder / "results/guest/manifest.json")
+        with operation.in_operation(
+            place, Journal(), purpose="measure", boot_mode=boot_mode, guest=guest
+        ) as opened:
             yield opened

@@ -19,7 +19,7 @@ class ConfigError(HvcostError):
 
 
 class ParseError(HvcostError):
-    """Output of a tool that does not hold the figure it should hold."""
+    """Output of a tool, or a file, that does not hold what it should hold."""
 
 
 class MachineError(HvcostError):

@@ -1,10 +1,17 @@
-"""Output files that are either complete or not there: whoever reads one never gets half of it."""
+"""Files that one step hands to the next: written whole or not at all, and refused in one sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+from hvcost.errors import ParseError
+
+Content = TypeVar("Content")
 
 
 @contextmanager
@@ -26,3 +33,60 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(
+    path: Path, what: str, content: Callable[[dict[str, Any]], Content], remedy: str = ""
+) -> Content:
+    """What `content` makes of the JSON object in a file.
+
+    ParseError if the file cannot be read or is not `what`; it ends with `remedy`, what to do then.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _not(str(path), what, error.strerror, remedy) from error
+    except UnicodeDecodeError as error:
+        raise _not(str(path), what, str(error), remedy) from error
+    return parse_json(text, str(path), what, content, remedy)
+
+
+def parse_json(
+    text: str, source: str, what: str, content: Callable[[dict[str, Any]], Content], remedy: str = ""
+) -> Content:
+    """What `content` makes of a JSON object; ParseError, as of `read_json`, says where the text is from."""
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("no JSON object")
+        return content(data)
+    except KeyError as error:
+        raise _not(source, what, f"`{error.args[0]}` is missing", remedy) from error
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise _not(source, what, str(error), remedy) from error
+
+
+def _not(source: str, what: str, reason: str | None, remedy: str) -> ParseError:
+    return ParseError("; ".join(filter(None, (f"{source}: not {what}: {reason}", remedy))))
+
+
+@contextmanager
+def filled(folder: Path, seal: str) -> Iterator[Path]:
+    """A new folder to fill, whose files and folders move into `folder` when the block ends well.
+
+    Until then, and if it ends with an error, `folder` is what it was. The file `seal` goes first of what is
+    replaced and comes last, so that whatever is beside it belongs to it.
+    """
+    partial = folder / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        (folder / seal).unlink(missing_ok=True)
+        for path in sorted(partial.iterdir(), key=lambda path: (path.name == seal, path)):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+    finally:
+        shutil.rmtree(partial)

@@ -1,23 +1,85 @@
-"""What the programs of the workflow have in common: log, signals, and errors as one sentence."""
+"""What the programs have in common: command line, log, signals, and errors as one sentence.
+
+A program is what it does, a function, and its arguments, which `main` gives to that function by their names.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
-from hvcost.errors import HvcostError, told
+from hvcost.errors import ConfigError, HvcostError, told
 
 log = logging.getLogger(__name__)
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(main: Callable[[], None], log_file: Path | None) -> int:
-    """Run a program to its exit code. What a person waits for goes to stderr, everything to the log file.
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a program, as argparse's `add_argument` takes it; `is_json`: its text is JSON."""
+
+    name: str
+    settings: Mapping[str, Any]
+    is_json: bool = False
+
+    def value(self, given: Any) -> Any:
+        """What the program gets; ConfigError names the argument if it is not JSON and has to be."""
+        if not self.is_json:
+            return given
+        try:
+            return json.loads(given)
+        except ValueError as error:
+            raise ConfigError(f"{self.name}: not JSON: {error}") from error
+
+
+def argument(name: str, **settings: Any) -> Argument:
+    """An argument as argparse's `add_argument` takes it; an option without a default is required."""
+    if name.startswith("-"):
+        settings = {"required": "default" not in settings, **settings}
+    return Argument(name, settings)
+
+
+def json_argument(name: str, **settings: Any) -> Argument:
+    """An option whose text is JSON, of which the program gets the value."""
+    return Argument(name, {"required": True, "metavar": "JSON", **settings}, is_json=True)
+
+
+def main(
+    work: Callable[..., object], description: str | None, *arguments: Argument, output: str | None = None
+) -> NoReturn:
+    """Run a program: read its command line, call `work` with the arguments by name, and exit.
+
+    `output`: what is written, for a program with the option `--output`. All have `--log`.
+    """
+    if output:
+        arguments += (argument("--output", type=Path, metavar=output, help="what is written"),)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    given = {parser.add_argument(each.name, **each.settings).dest: each for each in arguments}
+    parser.add_argument("--log", type=Path, help="file for the messages, beside standard error")
+    values = vars(parser.parse_args())
+    log_file = values.pop("log")
+
+    def called() -> None:
+        work(**{name: given[name].value(value) for name, value in values.items()})
+
+    sys.exit(run(called, log_file))
+
+
+def run(work: Callable[[], object], log_file: Path | None) -> int:
+    """Run what a program does to its exit code.
+
+    What a person waits for goes to stderr, everything to the log file.
 
     The first of the signals ENDING ends it the way an error does: every `with` and `finally` is left in
     order. Those that are ignored from the start, as nohup(1) has it, stay ignored.
@@ -36,7 +98,7 @@ def run(main: Callable[[], None], log_file: Path | None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     _end_in_order()
     try:
-        main()
+        work()
     except HvcostError as error:
         log.error("%s", told(error))
         log.debug("where it came from", exc_info=True)

@@ -26,14 +26,15 @@ from hvcost.errors import HvcostError, MachineError, ParseError, told
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver, versions
 from hvcost.images.guest import GuestImage, GuestShape
 from hvcost.machines import facts
-from hvcost.machines.background import Background
+from hvcost.machines.background import REPORT_TIMEOUT_S, Background, Backgrounds
 from hvcost.machines.base import Connection, Journal
 from hvcost.machines.local import LocalConnection
+from hvcost.machines.shell import Shell
 from hvcost.machines.witness import ask, ask_clocks, check_wire
 from hvcost.model import record
 from hvcost.model.link import Link
 from hvcost.model.process import Process
-from hvcost.model.record import End, Facts, Order, Record, Session, Witness
+from hvcost.model.record import End, Facts, Order, Reading, Record, Session, Witness
 from hvcost.tools import NoOutput, Tool, load_tool, options_of, versions_of
 from hvcost.tools.verdict import WIRED, values
 
@@ -77,6 +78,27 @@ class _Seen:
     trouble: str | None = None
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """What the session's runs are made with: its machines, the shells that stay on them, what runs there.
+
+    `cards`: where the measured cards are that witness a run, by their role.
+    """
+
+    client: Connection
+    system: RunningSystem
+    driver: Hypervisor
+    host: Shell
+    server: Shell
+    cards: Mapping[str, tuple[Shell, str]]
+    background: Backgrounds
+
+    def cpu_time_s(self) -> dict[str, float]:
+        """Processor time of the host since its boot, in s, by who spent it; nothing if nobody knows."""
+        command = self.driver.cpu_time_command
+        return self.driver.cpu_time_s(self.host.ask(command)) if command else {}
+
+
 # Called before each run with its number and the number of all runs.
 Progress = Callable[[int, int], None]
 
@@ -114,6 +136,7 @@ def measure(
         purpose="measure",
         boot_mode=driver.boot_mode,
         needs_host=driver.needs_host,
+        guest=guest if spec.guest else None,
     ) as operation:
         host_facts = None
         if driver.needs_host:
@@ -123,7 +146,7 @@ def measure(
         driver.prepare(operation.host)
         if plan.guest:
             driver.prepare_files(operation.host, plan.guest.files)
-        with driver.started(operation.host, plan) as system:
+        with driver.started(operation.host, plan) as system, ExitStack() as stack:
             guest_facts = system.proof.get("guest")
             session = Session(
                 environment=spec.environment,
@@ -148,10 +171,11 @@ def measure(
                 commands=journal.commands,
             )
             record.write_session(session, folder)
+            bench = stack.enter_context(_set_up(spec, operation, driver, system))
             for run in runs:
                 progress(run.number, len(runs))
                 before = len(journal.commands)
-                seen = _repetition(spec, run, operation, driver, system)
+                seen = _repetition(spec, run, bench)
                 result = _judged(
                     Record(
                         environment=session.environment,
@@ -178,6 +202,7 @@ def measure(
                 record.write(result, folder / record.file_of(run.workload, run.repetition))
                 records.append(result)
                 if result.reason:
+                    _ended(bench.background)
                     _check_machines(run, result.reason, (operation.host, operation.client))
     return records
 
@@ -213,7 +238,7 @@ def _prepare(
         _check_wires(operation, driver, link)
     to_start: Guest | None = None
     if guest and spec.guest:
-        files, _ = preparation.ensure_guest(host, guest, operation.files)
+        files, _ = preparation.ensure_guest(operation, guest)
         to_start = Guest(GuestShape(**spec.guest), files)
     return SystemPlan(
         name=f"{place.name} guest {spec.system}",
@@ -229,10 +254,11 @@ def _prepare(
 def _check_wires(operation: Operation, driver: Hypervisor, link: Link) -> None:
     """MachineError if a card runs slower than the link is said to be: all would be measured for nothing."""
     for machine, interface in _cards(operation, driver).values():
-        try:
-            check_wire(ask(machine, interface), link.rate_mbit)
-        except ParseError as error:
-            raise MachineError(str(error)) from error
+        with machine.shell() as shell:
+            try:
+                check_wire(ask(shell, interface), link.rate_mbit)
+            except ParseError as error:
+                raise MachineError(str(error)) from error
 
 
 def _cards(operation: Operation, driver: Hypervisor) -> dict[str, tuple[Connection, str]]:
@@ -243,56 +269,95 @@ def _cards(operation: Operation, driver: Hypervisor) -> dict[str, tuple[Connecti
     return cards
 
 
-def _repetition(
-    spec: SessionSpec, run: Run, operation: Operation, driver: Hypervisor, system: RunningSystem
-) -> _Seen:
-    """One run of a tool's processes, each started anew; whatever gets in its way is its `trouble`."""
+@contextmanager
+def _set_up(
+    spec: SessionSpec, operation: Operation, driver: Hypervisor, system: RunningSystem
+) -> Iterator[_Bench]:
+    """The machines of the session's runs, each with a shell that stays until the session's end."""
+    with ExitStack() as stack:
+        opened: dict[Connection, Shell] = {}
+
+        def shell(machine: Connection) -> Shell:
+            if machine not in opened:
+                opened[machine] = stack.enter_context(machine.shell())
+            return opened[machine]
+
+        background = Backgrounds(shell(system.server), system.runtime, _limit_s(spec, system.address))
+        stack.callback(_ended, background)
+        yield _Bench(
+            client=operation.client,
+            system=system,
+            driver=driver,
+            host=shell(operation.host),
+            server=shell(system.server),
+            cards={
+                role: (shell(machine), card) for role, (machine, card) in _cards(operation, driver).items()
+            },
+            background=background,
+        )
+
+
+def _limit_s(spec: SessionSpec, address: str) -> float:
+    """How long the session's runs may take on a machine of the usual speed."""
+    foreground = (_processes(workload, address)[-1] for workload in spec.workloads.values())
+    return spec.repetitions * sum(process.limit_s + REPORT_TIMEOUT_S for process in foreground)
+
+
+def _processes(workload: Mapping[str, Any], address: str) -> tuple[Process, ...]:
+    return load_tool(workload["tool"]).processes(options_of(workload), address)
+
+
+def _ended(background: Backgrounds) -> None:
+    """Nothing of the background runs any more, unless its machine is lost."""
+    try:
+        background.end()
+    except MachineError as error:
+        log.warning("%s", error)
+
+
+def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
+    """One run of a tool's processes; whatever gets in its way is its `trouble`.
+
+    Those in the background may be there from the run before, if nothing was wrong with that.
+    """
     workload = spec.workloads[run.workload]
     tool, options = load_tool(workload["tool"]), options_of(workload)
-    *background, foreground = tool.processes(options, system.address)
-    machine = system.server if foreground.on == "server" else operation.client
+    *background, foreground = _processes(workload, bench.system.address)
     seen = _Seen(datetime.datetime.now(datetime.UTC).isoformat())
-    asked = _cards(operation, driver)
-    try:
-        with ExitStack() as stack:
-            running = [stack.enter_context(_in_background(each, system, seen)) for each in background]
-            if foreground.on == "server" and not background:
-                stack.enter_context(_clocks_witnessed(system.server, seen))
-            before = {role: ask(*card) for role, card in asked.items()}
-            before_s = driver.cpu_time_s(operation.host)
-            # A client waits for the system, which may be on a slower machine than its own.
-            patience = 1.0 if machine is system.server else system.server.slowness
-            seen.outputs[foreground.role] = _run(machine, foreground, patience)
-            seen.cpu_time_s = _since(before_s, driver.cpu_time_s(operation.host))
-            seen.witnesses |= {role: Witness(before[role], ask(*card)) for role, card in asked.items()}
-            if _fault(tool, options, seen, foreground) is None:
-                for each in running:
-                    each.await_report(partial(_is_complete, tool, options, seen, each))
-    except HvcostError as error:
+    troubles: list[str] = []
+    running: list[Background] = []
+    server: Reading | None = None
+    with _noted(troubles):
+        running = bench.background.ready(background)
+        if running or foreground.on == "server":
+            server = ask_clocks(bench.server)
+        before = {role: ask(*card) for role, card in bench.cards.items()}
+        before_s = bench.cpu_time_s()
+        seen.outputs[foreground.role] = _run(bench, foreground)
+        seen.cpu_time_s = _since(before_s, bench.cpu_time_s())
+        seen.witnesses |= {role: Witness(before[role], ask(*card)) for role, card in bench.cards.items()}
+    fault = _fault(tool, options, seen, foreground)
+    with _noted(troubles):
+        is_good = not troubles and fault is None
+        after = None if running or server is None else ask_clocks(bench.server)
+        for each in running:
+            after = each.await_report(partial(_is_complete, tool, options, seen, is_good=is_good))
+            seen.outputs[each.process.role] = each.end
+        if server and after:
+            seen.witnesses["server"] = Witness(server, after)
+    if troubles:
         # What got in the way later must not hide what went wrong first.
-        first = _fault(tool, options, seen, foreground)
-        seen.trouble = "; then: ".join(filter(None, (first, told(error))))
+        seen.trouble = "; then: ".join(filter(None, (fault, *troubles)))
     return seen
 
 
 @contextmanager
-def _in_background(process: Process, system: RunningSystem, seen: _Seen) -> Iterator[Background]:
-    """A process that runs beside the foreground's, on the server, whose clocks are read before and after."""
-    running = Background(system.server, process, f"{system.runtime}/{process.role}")
-    started = running.start()
+def _noted(troubles: list[str]) -> Iterator[None]:
+    """What gets in the way of the block is noted."""
     try:
-        yield running
-    finally:
-        seen.outputs[process.role], stopped = running.stop()
-        seen.witnesses["server"] = Witness(started, stopped)
-
-
-@contextmanager
-def _clocks_witnessed(machine: Connection, seen: _Seen) -> Iterator[None]:
-    """The clocks of a server that nothing runs on but the foreground's process."""
-    before = ask_clocks(machine)
-    yield
-    seen.witnesses["server"] = Witness(before, ask_clocks(machine))
+        yield
+    except HvcostError as error:
+        troubles.append(told(error))
 
 
 def _fault(tool: Tool, options: Any, seen: _Seen, process: Process) -> str | None:
@@ -307,17 +372,15 @@ def _fault(tool: Tool, options: Any, seen: _Seen, process: Process) -> str | Non
     return None
 
 
-def _is_complete(tool: Tool, options: Any, seen: _Seen, running: Background, said: str) -> bool:
-    """Whether a process in the background has said what the run needs of it."""
-    process = running.process
-    so_far = End(running.machine.name, process.argv, None, said, "", None)
+def _is_complete(tool: Tool, options: Any, seen: _Seen, process: Process, end: End, *, is_good: bool) -> bool:
+    """Whether a process in the background has said what a run needs; one that is no good needs nothing."""
     try:
-        tool.read(options, {**seen.outputs, process.role: so_far})
+        tool.read(options, {**seen.outputs, process.role: end})
     except NoOutput:
         # Of another one in the background.
         return True
     except ParseError:
-        return False
+        return not is_good
     return True
 
 
@@ -349,7 +412,10 @@ def _since(before_s: Mapping[str, float], after_s: Mapping[str, float]) -> dict[
     return {name: round(time_s - before_s.get(name, 0.0), 2) for name, time_s in after_s.items()}
 
 
-def _run(machine: Connection, process: Process, patience: float) -> End:
+def _run(bench: _Bench, process: Process) -> End:
+    machine = bench.system.server if process.on == "server" else bench.client
+    # A client waits for the system, which may be on a slower machine than its own.
+    patience = 1.0 if process.on == "server" else bench.server.slowness
     result = machine.run(process.argv, timeout_s=process.limit_s * patience, check=False)
     return End(
         machine=machine.name,

@@ -18,6 +18,11 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def difference_unit(unit: str) -> str:
+    """The unit of a difference: 3 % is no 2 % more than 1 %."""
+    return "percentage points" if unit == "%" else unit
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun, such as `1 run` or `2 runs`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hvcost.analysis.diagnostics import Diagnostics, diagnose
+from hvcost.analysis.effects import Effect, effect, none_of, shortage
 from hvcost.analysis.intervals import Values, median_interval
-from hvcost.analysis.ratios import Ratio, ratio, shortage
 from hvcost.analysis.rows import CellStatistics
 from hvcost.analysis.samples import Sample
 from hvcost.model.description import BASELINE
@@ -58,19 +58,19 @@ def held(sample: Sample, links: Links) -> Held:
     )
 
 
-def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str, Metric], Sample], seed: int) -> Ratio:
+def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str, Metric], Sample], seed: int) -> Effect:
     if sample.planned == sample.unavailable:
-        return Ratio(None, None, None, "not available")
+        return Effect(None, None, None, "not available")
     baseline = baselines.get((sample.environment, sample.workload, sample.metric))
     if baseline is None:
         note = f"bare metal was not measured in {sample.environment}"
-        return Ratio(None, None, None, "; ".join(filter(None, (shortage(sample), note))))
+        return Effect(None, None, None, "; ".join(filter(None, (shortage(sample), note))))
     if sample is baseline:
-        return Ratio(1.0 if sample.runs else None, None, None, shortage(sample))
-    return ratio(sample, baseline, seed)
+        return Effect(none_of(sample.metric) if sample.runs else None, None, None, shortage(sample))
+    return effect(sample, baseline, seed)
 
 
-def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) -> CellStatistics:
+def _cell(sample: Sample, to_baseline: Effect, links: Links, found: Diagnostics) -> CellStatistics:
     values = sample.values
     n = len(values)
     limit, by_link = limit_of(sample, links), held(sample, links)
@@ -86,6 +86,7 @@ def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) 
         workload=sample.workload,
         metric=sample.metric.name,
         unit=sample.metric.unit,
+        compared=sample.metric.compared,
         role=sample.role,
         planned=sample.planned,
         ok=len(sample.runs),
@@ -108,9 +109,9 @@ def _cell(sample: Sample, to_baseline: Ratio, links: Links, found: Diagnostics) 
         resolution=sample.resolution or None,
         within_sd=_within(sample.by_value),
         between_sd=None if sample.level == "repetition" else deviation,
-        ratio=to_baseline.value,
-        ratio_low=to_baseline.interval.low if to_baseline.interval else None,
-        ratio_high=to_baseline.interval.high if to_baseline.interval else None,
+        effect=to_baseline.value,
+        effect_low=to_baseline.interval.low if to_baseline.interval else None,
+        effect_high=to_baseline.interval.high if to_baseline.interval else None,
         limit=limit,
         limit_share=middle / limit if middle is not None and limit else None,
         runs_at_limit=by_link.runs,

@@ -1,7 +1,8 @@
-"""Claims put to the test: what somebody said about ratios, against the intervals that were measured.
+"""Claims put to the test: what somebody said about effects, against the intervals that were measured.
 
 Every claim takes one form, so that the study's and a user's own are data: the ratio of two systems' means,
-or of one system's in two environments, is from `at_least` to `at_most`. It is supported if the whole
+or of one system's in two environments, is from `at_least` to `at_most`; or their difference, in the unit of a
+metric that is compared so. It is supported if the whole
 interval lies there, refuted if none of it does. A run at the limit might have been faster on another link,
 so with a single one the interval is open on that side: a link can refute a claim, but not feign its truth.
 (Without any, the values are what they would have been on an endless link. With some, the mean is too low if
@@ -16,12 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hvcost.analysis.cells import Held, Links, held
+from hvcost.analysis.effects import effect
 from hvcost.analysis.metrics import PRIMARY
-from hvcost.analysis.ratios import ratio
 from hvcost.analysis.rows import INCONCLUSIVE, REFUTED, SUPPORTED, ClaimVerdict
 from hvcost.analysis.samples import Sample
 from hvcost.model.description import Claim
-from hvcost.model.metric import Metric
+from hvcost.model.metric import RATIO, Metric
 
 
 def verdicts(
@@ -60,15 +61,17 @@ def _compared(
         text=claim.text,
         workload=workload,
         metric=claim.metric or (one.metric.name if one else ""),
+        unit=one.metric.unit if one else "",
+        compared=claim.compared,
         environment_a=a[0],
         system_a=a[1],
         environment_b=b[0],
         system_b=b[1],
         at_least=claim.at_least,
         at_most=claim.at_most,
-        ratio=None,
-        ratio_low=None,
-        ratio_high=None,
+        effect=None,
+        effect_low=None,
+        effect_high=None,
         bound="",
         verdict=INCONCLUSIVE,
         claim_verdict="",
@@ -77,19 +80,19 @@ def _compared(
     if one is None or other is None:
         environment, system = a if one is None else b
         return replace(row, note=f"{system} in {environment} was not measured")
-    measured = ratio(one, other, seed)
-    row = replace(row, ratio=measured.value, note=measured.note)
+    measured = effect(one, other, seed)
+    row = replace(row, effect=measured.value, note=measured.note)
     if measured.interval is None:
         return row
     low, high = measured.interval.low, measured.interval.high
     bound, note = _opened(held(one, links), held(other, links), one.metric)
     return replace(
         row,
-        ratio_low=low,
-        ratio_high=high,
+        effect_low=low,
+        effect_high=high,
         bound=bound,
         verdict=_verdict(
-            0.0 if bound in ("low", "both") else low,
+            _lowest(claim) if bound in ("low", "both") else low,
             math.inf if bound in ("high", "both") else high,
             claim,
         ),
@@ -119,8 +122,12 @@ def _held_back(which: str, side: Held) -> str:
     return f"the link may have held {which} back in {side.runs} run{'s' if side.runs > 1 else ''}"
 
 
+def _lowest(claim: Claim) -> float:
+    return 0.0 if claim.compared == RATIO else -math.inf
+
+
 def _verdict(low: float, high: float, claim: Claim) -> str:
-    at_least = 0.0 if claim.at_least is None else claim.at_least
+    at_least = _lowest(claim) if claim.at_least is None else claim.at_least
     at_most = math.inf if claim.at_most is None else claim.at_most
     if at_least <= low and high <= at_most:
         return SUPPORTED

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hvcost.analysis.cells import Links, held
-from hvcost.analysis.differences import SIGNIFICANCE, difference, holm
+from hvcost.analysis.differences import difference, holm
+from hvcost.analysis.effects import effect, none_of
 from hvcost.analysis.intervals import MIN_VALUES
 from hvcost.analysis.metrics import PRIMARY, known
-from hvcost.analysis.ratios import ratio
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
     NOT_BY_THIS_LINK,
+    SIGNIFICANCE,
     TOO_FEW,
     WITHIN_MARGIN,
     PairComparison,
@@ -35,7 +36,8 @@ class Question:
     """What comparisons depend on beside the samples.
 
     `definitions`: what each system is (hypervisor and options), so that one system under two names is
-    recognised. `margin`: relative difference up to which two systems count as equivalent.
+    recognised. `margin`: relative difference up to which two systems count as equivalent, where they are
+    compared by ratio; metrics that are compared by difference have one of their own.
     """
 
     links: Links
@@ -68,7 +70,8 @@ def comparisons(samples: Sequence[Sample], question: Question) -> list[PairCompa
 def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     """Comparison of two cells, not yet corrected for the others and without its verdict."""
     is_within = a.environment == b.environment
-    found = ratio(a, b, question.seed)
+    found = effect(a, b, question.seed)
+    margin = question.margin if a.metric.margin is None else a.metric.margin
     held_a, held_b = held(a, question.links), held(b, question.links)
     ranks = None
     if found.bootstrap:
@@ -77,6 +80,8 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         family=_family(a, is_within),
         workload=a.workload,
         metric=a.metric.name,
+        unit=a.metric.unit,
+        compared=a.metric.compared,
         role=a.role,
         environment_a=a.environment,
         system_a=a.system,
@@ -85,13 +90,13 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         same=is_within and question.definitions[a.system] == question.definitions[b.system],
         values_a=len(a.values),
         values_b=len(b.values),
-        ratio=found.value,
-        ratio_low=found.interval.low if found.interval else None,
-        ratio_high=found.interval.high if found.interval else None,
+        effect=found.value,
+        effect_low=found.interval.low if found.interval else None,
+        effect_high=found.interval.high if found.interval else None,
         difference_p=found.bootstrap.difference_p() if found.bootstrap else None,
         difference_p_holm=None,
-        margin=question.margin,
-        equivalence_p=found.bootstrap.equivalence_p(question.margin) if found.bootstrap else None,
+        margin=margin,
+        equivalence_p=found.bootstrap.equivalence_p(margin) if found.bootstrap else None,
         equivalence_p_holm=None,
         mann_whitney_u=ranks.u if ranks else None,
         mann_whitney_p=ranks.p if ranks else None,
@@ -161,7 +166,8 @@ def _held_back(row: PairComparison) -> str:
 
 def _leads(row: PairComparison) -> bool:
     """Whether the one that the link held back is the better one all the same."""
-    if row.ratio is None:
+    if row.effect is None:
         return False
-    is_a_better = (row.ratio > 1) == (known()[row.metric].better == "higher")
+    metric = known()[row.metric]
+    is_a_better = (row.effect > none_of(metric)) == (metric.better == "higher")
     return is_a_better == (row.runs_at_limit_a > 0)

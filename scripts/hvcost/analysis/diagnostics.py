@@ -22,9 +22,6 @@ MIN_FOR_ORDER = 4
 MIN_FOR_SHAPIRO = 3
 MAX_FOR_SHAPIRO = 5000
 PERMUTATIONS = 9999
-# Share of experiments in which so many values are called dependent where each keeps 0.6 of the one before.
-# Of docs/simulations.md; there it is 0.05 where they are independent.
-LAG1_FOUND = {6: 0.08, 10: 0.31, 30: 0.86}
 # Sums of the same numbers in another order differ by less.
 ROUNDING = 1e-9
 

@@ -1,4 +1,4 @@
-"""How consistently two samples differ, by ranks: shown beside the ratio of means, which verdicts go by.
+"""How consistently two samples differ, by ranks: shown beside their means, which verdicts go by.
 
 Ranks and means are different questions. A system that is faster in nine runs of ten and slow in the tenth
 has the higher ranks, and may have the lower mean.
@@ -16,7 +16,6 @@ from scipy import stats
 from hvcost.analysis.intervals import Values
 from hvcost.analysis.seeds import generator
 
-SIGNIFICANCE = 0.05
 # U is compared with all orders of the values up to this product of sizes; beyond it, the normal
 # distribution is as good.
 EXACT_UP_TO = 2500

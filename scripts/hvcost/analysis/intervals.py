@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,58 +49,82 @@ def median_interval(values: Values) -> Interval | None:
 
 
 @dataclass(frozen=True)
-class RatioBootstrap:
-    """The ratio of two means and how far it can be trusted: bootstrap-t of its logarithm, or Student's t.
+class Bootstrap:
+    """What two means differ by and how far it can be trusted: bootstrap-t, or Student's t.
 
-    Each resample draws both samples anew, with replacement, and takes t = (log ratio of the resample - log
-    ratio) / (standard error of the resample); `t` holds all of them. Their quantiles take the place of
+    Each resample draws both samples anew, with replacement, and takes t = (estimate of the resample -
+    estimate) / (standard error of the resample); `t` holds all of them. Their quantiles take the place of
     Student's (Efron & Tibshirani, An Introduction to the Bootstrap, section 12.5), which knows nothing of
     skewed values; but where Student's, with Welch's `freedom` (Biometrika 34, 1947), reaches further, it is
     taken, since resamples of ten values that are nearly the same vary too little (docs/simulations.md).
 
-    The standard error is that of the log of a ratio of means to first order, s²/(n mean²) of both. The
-    rounding of the tool adds resolution²/12, which does not shrink with n: ten equal readings do not make an
-    exact value.
+    The rounding of the tool adds resolution²/12 to the variance of a mean, which does not shrink with n: ten
+    equal readings do not make an exact value. `estimate` is in the unit of the values, and 0 if nothing
+    differs.
     """
 
-    ratio: float
+    estimate: float
     standard_error: float
     freedom: float
     t: Values
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """All ratios that are not rejected: 1 is among them unless `difference_p` is below 1 - confidence.
+        """All that is not rejected: 0 is among it unless `difference_p` is below 1 - confidence.
 
-        It has no upper bound if one value is a thousand times the others.
+        It may have no bounds, if one value is a thousand times the others.
         """
         tail = (1 - confidence) / 2
-        # So many of t on one side are too few for a ratio there: their share is less than `tail`.
+        # So many of t on one side are too few for a value there: their share is less than `tail`.
         too_few = math.ceil(round(tail * (1 + len(self.t)), 6)) - 1
         ordered = np.sort(self.t)
         student = stats.t.ppf(1 - tail, self.freedom)
         bounds_t = np.array([max(ordered[-too_few], student), min(ordered[too_few - 1], -student)])
-        with np.errstate(over="ignore"):
-            low, high = np.exp(np.log(self.ratio) - bounds_t * self.standard_error)
+        low, high = self.estimate - bounds_t * self.standard_error
         return Interval(float(low), float(high), confidence)
 
     def difference_p(self) -> float:
-        """p-value that the ratio is 1: twice the smaller one of both sides."""
+        """p-value that nothing differs: twice the smaller one of both sides."""
         return min(1.0, 2 * min(self._above_p(0.0), self._below_p(0.0)))
 
     def equivalence_p(self, margin: float) -> float:
-        """p-value that the ratio is not within 1/(1 + margin) to 1 + margin (Schuirmann 1987)."""
-        limit = float(np.log1p(margin))
-        return max(self._above_p(-limit), self._below_p(limit))
+        """p-value that the difference is not within -margin to margin (Schuirmann 1987)."""
+        return max(self._above_p(-margin), self._below_p(margin))
 
     def _above_p(self, limit: float) -> float:
-        """p-value that the log ratio is not above a limit."""
-        t = (np.log(self.ratio) - limit) / self.standard_error
+        """p-value that the true one is not above a limit."""
+        t = (self.estimate - limit) / self.standard_error
         return float(max((1 + np.sum(self.t >= t)) / (1 + len(self.t)), stats.t.sf(t, self.freedom)))
 
     def _below_p(self, limit: float) -> float:
-        """p-value that the log ratio is not below a limit."""
-        t = (np.log(self.ratio) - limit) / self.standard_error
+        """p-value that the true one is not below a limit."""
+        t = (self.estimate - limit) / self.standard_error
         return float(max((1 + np.sum(self.t <= t)) / (1 + len(self.t)), stats.t.cdf(t, self.freedom)))
+
+
+class RatioBootstrap(Bootstrap):
+    """The ratio of two means: `estimate` is its logarithm, and what is asked for and told is the ratio.
+
+    The standard error is that of the log of a ratio of means to first order, s²/(n mean²) of both.
+    """
+
+    @property
+    def ratio(self) -> float:
+        """The ratio of the means."""
+        return float(np.exp(self.estimate))
+
+    def times(self, factor: float) -> RatioBootstrap:
+        """What it would be if all values of the first sample were so many times what they are."""
+        return replace(self, estimate=self.estimate + math.log(factor))
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """All ratios that are not rejected."""
+        logs = super().interval(confidence)
+        with np.errstate(over="ignore"):
+            return Interval(float(np.exp(logs.low)), float(np.exp(logs.high)), confidence)
+
+    def equivalence_p(self, margin: float) -> float:
+        """p-value that the ratio is not within 1/(1 + margin) to 1 + margin (Schuirmann 1987)."""
+        return super().equivalence_p(math.log1p(margin))
 
 
 def ratio_bootstrap(
@@ -116,32 +140,60 @@ def ratio_bootstrap(
         return None
     if not (resolution_a or resolution_b or np.ptp(a) or np.ptp(b)):
         return None
-    log_a, variance_a = _log_means(a[None, :], resolution_a)
-    log_b, variance_b = _log_means(b[None, :], resolution_b)
-    log_ratio = float(log_a[0] - log_b[0])
-    log_as, variance_as = _resampled(a, resolution_a, seed_a)
-    log_bs, variance_bs = _resampled(b, resolution_b, seed_b)
-    deviations, errors = log_as - log_bs - log_ratio, np.sqrt(variance_as + variance_bs)
+    own, other = _log_means(a, resolution_a, seed_a), _log_means(b, resolution_b, seed_b)
+    return RatioBootstrap(*_compared(own, other, (len(a), len(b))))
+
+
+def difference_bootstrap(
+    a: Values, b: Values, resolution_a: float, resolution_b: float, seed_a: str, seed_b: str
+) -> Bootstrap | None:
+    """Bootstrap of the difference of two samples' means, a's less b's; arguments as of `ratio_bootstrap`.
+
+    None as well if all values of both are 0. No resample of them is anything else, and of what did not happen
+    in any run, no interval says how seldom it does, nor how much it is then: see `seen_in_less_than`.
+    """
+    if min(len(a), len(b)) < MIN_VALUES or not (a.any() or b.any()):
+        return None
+    if not (resolution_a or resolution_b or np.ptp(a) or np.ptp(b)):
+        return None
+    own, other = _means(a, resolution_a, seed_a), _means(b, resolution_b, seed_b)
+    return Bootstrap(*_compared(own, other, (len(a), len(b))))
+
+
+def seen_in_less_than(n: int) -> float:
+    """Of what did not happen in n runs: the share of all runs that it happens in is less, with 95 %.
+
+    The exact one-sided interval of a binomial share, which 3/n comes near to (Hanley & Lippman-Hand, If
+    nothing goes wrong, is everything all right?, JAMA 249, 1983).
+    """
+    return float(1 - (1 - CONFIDENCE) ** (1 / n))
+
+
+@dataclass(frozen=True)
+class _Means:
+    """A mean, or its logarithm, its variance, the part of it that is no rounding; the same of resamples."""
+
+    value: float
+    variance: float
+    spread: float
+    values: Values
+    variances: Values
+
+
+def _compared(a: _Means, b: _Means, sizes: tuple[int, int]) -> tuple[float, float, float, Values]:
+    """Fields of a bootstrap of a less b; `sizes`: how many values they are means of."""
+    estimate, variance = a.value - b.value, a.variance + b.variance
+    deviations, errors = a.values - b.values - estimate, np.sqrt(a.variances + b.variances)
     # A resample of one value alone, with nothing known of its last digit, is infinitely far off, if it is.
     with np.errstate(divide="ignore"):
         t = np.divide(deviations, errors, out=np.zeros_like(errors), where=(errors > 0) | (deviations != 0))
-    return RatioBootstrap(
-        ratio=float(np.exp(log_ratio)),
-        standard_error=float(np.sqrt(variance_a[0] + variance_b[0])),
-        freedom=_freedom(a, b, float(variance_a[0] + variance_b[0])),
-        t=t,
-    )
+    # Degrees of freedom of a variance that is a sum of two, and of rounding (Welch 1947).
+    spread = sum(part.spread**2 / (size - 1) for part, size in zip((a, b), sizes, strict=True))
+    return estimate, float(np.sqrt(variance)), variance**2 / spread if spread else math.inf, t
 
 
-def _freedom(a: Values, b: Values, variance: float) -> float:
-    """Degrees of freedom of a variance that is the sum of two of log means, and of rounding (Welch 1947)."""
-    parts = [float(values.var(ddof=1)) / len(values) / float(values.mean()) ** 2 for values in (a, b)]
-    spread = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
-    return variance**2 / spread if spread else math.inf
-
-
-def _resampled(values: Values, resolution: float, seed: str) -> tuple[Values, Values]:
-    """`_log_means` of RESAMPLES samples drawn from the values with replacement.
+def _means(values: Values, resolution: float, seed: str) -> _Means:
+    """Mean of the values, and of RESAMPLES samples drawn from them with replacement.
 
     Each is moved as a whole to some place within the tool's last digit, where its true mean may be.
     """
@@ -149,14 +201,32 @@ def _resampled(values: Values, resolution: float, seed: str) -> tuple[Values, Va
     shifts = random.uniform(-resolution / 2, resolution / 2, (RESAMPLES, 1))
     rows = max(1, CHUNK_VALUES // len(values))
     parts = [
-        _log_means(random.choice(values, (len(chunk), len(values))) + chunk, resolution)
+        _moments(random.choice(values, (len(chunk), len(values))) + chunk, resolution)
         for chunk in np.split(shifts, range(rows, RESAMPLES, rows))
     ]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    mean, variance = _moments(values[None, :], resolution)
+    return _Means(
+        float(mean[0]),
+        float(variance[0]),
+        float(values.var(ddof=1)) / len(values),
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+    )
 
 
-def _log_means(samples: Values, resolution: float) -> tuple[Values, Values]:
-    """Logarithm of each row's mean, and its variance to first order."""
-    mean = samples.mean(axis=1)
+def _log_means(values: Values, resolution: float, seed: str) -> _Means:
+    """The same of logarithms of means, whose variance is s²/(n mean²) to first order."""
+    plain = _means(values, resolution, seed)
+    return _Means(
+        float(np.log(plain.value)),
+        plain.variance / plain.value**2,
+        plain.spread / plain.value**2,
+        np.log(plain.values),
+        plain.variances / plain.values**2,
+    )
+
+
+def _moments(samples: Values, resolution: float) -> tuple[Values, Values]:
+    """Each row's mean, and the variance of that mean."""
     variance = samples.var(axis=1, ddof=1) / samples.shape[1] + resolution**2 / 12
-    return np.log(mean), variance / mean**2
+    return samples.mean(axis=1), variance

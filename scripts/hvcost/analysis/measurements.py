@@ -7,13 +7,13 @@ and never a zero. A figure that nobody can have is `unavailable`, which is neith
 from __future__ import annotations
 
 import csv
+import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from hvcost import files
 from hvcost.analysis.metrics import DETAIL, PRIMARY, SECONDARY, derived, known, metrics_of
@@ -22,40 +22,39 @@ from hvcost.model.metric import Value
 from hvcost.model.record import Record
 from hvcost.tools.verdict import values
 
-DTYPES = {
-    "environment": "str",
-    "system": "str",
-    "hypervisor": "str",
-    "boot": "int64",
-    "workload": "str",
-    "repetition": "int64",
-    "session_order": "int64",
-    "run_order": "int64",
-    "started_at": "str",
-    "host_boot": "str",
-    "guest_boot": "str",
-    "status": "str",
-    "reason": "str",
-    "metric": "str",
-    "unit": "str",
-    "role": "str",
-    "value": "float64",
-    "resolution": "float64",
-}
-COLUMNS = tuple(DTYPES)
+COLUMNS = (
+    "environment",
+    "system",
+    "hypervisor",
+    "boot",
+    "workload",
+    "repetition",
+    "session_order",
+    "run_order",
+    "started_at",
+    "host_boot",
+    "guest_boot",
+    "status",
+    "reason",
+    "metric",
+    "unit",
+    "role",
+    "value",
+    "resolution",
+)
 OK = "ok"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
 ROLES = (PRIMARY, SECONDARY, DETAIL)
-KEY = ("environment", "system", "boot", "workload", "repetition", "metric")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Repetition:
-    """One figure of one repetition as figures and statistics need it, in the metric's unit.
+    """One figure of one repetition, in the metric's unit: a row of the table.
 
     `value` None: it failed, or is not available, for this reason. `role`: of the metric in its workload.
     `host_boot`, `guest_boot`: the kernels' ids of the boots that it was in, empty if they are not known.
+    `resolution` None: it is not known.
     """
 
     environment: str
@@ -76,74 +75,88 @@ class Repetition:
     value: float | None
     resolution: float | None
 
+    @property
+    def key(self) -> tuple[str, str, int, str, int, str]:
+        """What no two rows of a table have in common."""
+        return self.environment, self.system, self.boot, self.workload, self.repetition, self.metric
 
-def from_records(records: Iterable[Record]) -> pd.DataFrame:
+
+Table = tuple[Repetition, ...]
+
+
+def from_records(records: Iterable[Record]) -> Table:
     """Tidy table of raw records; ParseError if two of them are the same repetition."""
-    rows = [row for record in records for row in _rows(record)]
-    frame = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-    _refuse_duplicates(frame, "raw records")
-    return _sorted(frame)
+    return _sorted([row for record in records for row in _rows(record)], "raw records")
 
 
-def concatenate(paths: Sequence[Path]) -> pd.DataFrame:
+def concatenate(paths: Sequence[Path]) -> Table:
     """One table of several CSV files; ParseError if they overlap or one is not such a table."""
-    frames = [frame for frame in map(read_csv, paths) if not frame.empty]
-    frame = _typed(pd.concat(frames) if frames else pd.DataFrame(columns=list(COLUMNS)))
-    _refuse_duplicates(frame, ", ".join(map(str, paths)))
-    return _sorted(frame)
+    return merged([read_csv(path) for path in paths], ", ".join(map(str, paths)))
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
+def merged(tables: Iterable[Table], source: str) -> Table:
+    """One table of several; ParseError names their `source` if they overlap."""
+    return _sorted([row for table in tables for row in table], source)
+
+
+def write_csv(table: Table, path: Path) -> None:
     """Write a table; floats as their shortest text that reads back as the same number."""
-    files.write_text(path, frame.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n"))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    metrics = known()
+    for row in table:
+        writer.writerow(
+            (
+                row.environment,
+                row.system,
+                row.hypervisor,
+                row.boot,
+                row.workload,
+                row.repetition,
+                row.session_order,
+                row.run_order,
+                row.started_at,
+                row.host_boot,
+                row.guest_boot,
+                row.status,
+                row.reason,
+                row.metric,
+                metrics[row.metric].unit,
+                row.role,
+                row.value,
+                row.resolution,
+            )
+        )
+    files.write_text(path, text.getvalue())
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> Table:
     """Read a table and check it; ParseError names the file, the line and the column."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Repetition] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
-            _check_header(header, path)
+            _check_header(header)
+            in_order = itemgetter(*map(header.index, COLUMNS))
             for fields in reader:
-                where = f"{path}, line {reader.line_num}"
                 if len(fields) != len(header):
-                    raise ParseError(f"{where}: {len(fields)} fields instead of {len(header)}")
-                rows.append(_checked_row(dict(zip(header, fields, strict=True)), where))
+                    raise ParseError(f"{len(fields)} fields instead of {len(header)}")
+                rows.append(_checked_row(in_order(fields)))
+    except ParseError as error:
+        raise ParseError(f"{path}, line {reader.line_num}: {error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ParseError(f"{path}: not a CSV file: {error}") from error
     except OSError as error:
         raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
-    frame = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-    _refuse_duplicates(frame, str(path))
-    return frame
+    _refuse_duplicates(rows, str(path))
+    return tuple(rows)
 
 
-def repetitions(frame: pd.DataFrame) -> tuple[Repetition, ...]:
+def repetitions(table: Table) -> Table:
     """Figures that are analysed: each repetition's primary metric, and the secondary ones."""
-    return tuple(
-        Repetition(
-            environment=str(row["environment"]),
-            system=str(row["system"]),
-            hypervisor=str(row["hypervisor"]),
-            boot=int(row["boot"]),
-            workload=str(row["workload"]),
-            repetition=int(row["repetition"]),
-            session_order=int(row["session_order"]),
-            run_order=int(row["run_order"]),
-            started_at=str(row["started_at"]),
-            host_boot=str(row["host_boot"]),
-            guest_boot=str(row["guest_boot"]),
-            status=str(row["status"]),
-            reason=str(row["reason"]),
-            metric=str(row["metric"]),
-            role=str(row["role"]),
-            value=float(row["value"]) if row["status"] == OK else None,
-            resolution=None if math.isnan(row["resolution"]) else float(row["resolution"]),
-        )
-        for row in frame[frame["role"] != DETAIL].to_dict("records")
-    )
+    return tuple(row for row in table if row.role != DETAIL)
 
 
 def as_measured(repetitions: Iterable[Repetition]) -> tuple[Repetition, ...]:
@@ -163,7 +176,7 @@ def _session(run: Repetition) -> tuple[str, str, int]:
     return run.environment, run.system, run.boot
 
 
-def _rows(record: Record) -> list[dict[str, Any]]:
+def _rows(record: Record) -> list[Repetition]:
     shared = {
         "environment": record.environment,
         "system": record.system,
@@ -180,20 +193,23 @@ def _rows(record: Record) -> list[dict[str, Any]]:
     tool = _spec(record, "workload")["tool"]
     figures = _figures(record)
     return [
-        shared
-        | _outcome(figures if isinstance(figures, str) else figures[metric.name], figures)
-        | {"metric": metric.name, "unit": metric.unit, "role": role}
+        Repetition(
+            **shared,
+            **_outcome(figures if isinstance(figures, str) else figures[metric.name], figures),
+            metric=metric.name,
+            role=role,
+        )
         for metric, role in metrics_of(tool).items()
     ]
 
 
 def _outcome(figure: Value | str, figures: object) -> dict[str, Any]:
     if isinstance(figure, Value):
-        resolution = math.nan if figure.resolution is None else float(figure.resolution)
+        resolution = None if figure.resolution is None else float(figure.resolution)
         return {"status": OK, "reason": "", "value": float(figure.value), "resolution": resolution}
     # Of a repetition that failed, there is a reason in place of all its figures.
     status = FAILED if isinstance(figures, str) else UNAVAILABLE
-    return {"status": status, "reason": figure, "value": math.nan, "resolution": math.nan}
+    return {"status": status, "reason": figure, "value": None, "resolution": None}
 
 
 def _boot(record: Record, machine: str) -> str:
@@ -230,71 +246,85 @@ def _one_line(text: str) -> str:
     return " ".join(printable.split())
 
 
-def _check_header(header: Sequence[str], path: Path) -> None:
+def _check_header(header: Sequence[str]) -> None:
     for column in COLUMNS:
         if column not in header:
-            raise ParseError(f"{path}: column `{column}` is missing")
+            raise ParseError(f"column `{column}` is missing")
     for position, column in enumerate(header):
         if column not in COLUMNS:
-            raise ParseError(f"{path}: unknown column `{column}`")
+            raise ParseError(f"unknown column `{column}`")
         if column in header[:position]:
-            raise ParseError(f"{path}: column `{column}` is there twice")
+            raise ParseError(f"column `{column}` is there twice")
 
 
-def _checked_row(fields: dict[str, str], where: str) -> dict[str, Any]:
-    row: dict[str, Any] = dict(fields)
-    for column, dtype in DTYPES.items():
-        if dtype == "int64":
-            row[column] = _number(int, fields[column], "a whole number", f"{where}: `{column}`")
-    status, value, metric = fields["status"], fields["value"], known().get(fields["metric"])
+def _checked_row(fields: Sequence[str]) -> Repetition:
+    """Row from the texts of its fields in the order of COLUMNS; ParseError names the column."""
+    environment, system, hypervisor, boot, workload, repetition, session_order, run_order = fields[:8]
+    started_at, host_boot, guest_boot, status, reason, name, unit, role, value, resolution = fields[8:]
+    metric = known().get(name)
     if metric is None:
-        raise ParseError(f"{where}: `metric` {fields['metric']!r} is none of {', '.join(known())}")
-    if fields["unit"] != metric.unit:
-        raise ParseError(f"{where}: `unit` {fields['unit']!r} instead of {metric.unit!r}")
-    if fields["role"] not in ROLES:
-        raise ParseError(f"{where}: `role` {fields['role']!r} is none of {', '.join(ROLES)}")
-    if status == OK and value and not fields["reason"]:
-        row["value"] = _number(float, value, "a number", f"{where}: `value`")
-    elif status in (FAILED, UNAVAILABLE) and not value and fields["reason"]:
-        row["value"] = math.nan
-    else:
+        raise ParseError(f"`metric` {name!r} is none of {', '.join(known())}")
+    if unit != metric.unit:
+        raise ParseError(f"`unit` {unit!r} instead of {metric.unit!r}")
+    if role not in ROLES:
+        raise ParseError(f"`role` {role!r} is none of {', '.join(ROLES)}")
+    has_value = status == OK and value and not reason
+    if not has_value and not (status in (FAILED, UNAVAILABLE) and not value and reason):
         raise ParseError(
-            f"{where}: `status` {status!r} with value {value!r} and reason {fields['reason']!r}: "
+            f"`status` {status!r} with value {value!r} and reason {reason!r}: "
             "a row is `ok` with a value, or `failed` or `unavailable` with a reason"
         )
-    text = fields["resolution"]
-    row["resolution"] = _number(float, text, "a number", f"{where}: `resolution`") if text else math.nan
-    return row
-
-
-def _number(kind: Callable[[str], float], text: str, what: str, where: str) -> float:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ParseError(f"{where} {text!r} is not {what}")
-    return number
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype(DTYPES)
-
-
-def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
-    order = {name: place for place, name in enumerate(known())}
-    return frame.sort_values(
-        list(KEY),
-        key=lambda column: column.map(order) if column.name == "metric" else column,
-        ignore_index=True,
+    return Repetition(
+        environment=environment,
+        system=system,
+        hypervisor=hypervisor,
+        boot=_whole_number(boot, "boot"),
+        workload=workload,
+        repetition=_whole_number(repetition, "repetition"),
+        session_order=_whole_number(session_order, "session_order"),
+        run_order=_whole_number(run_order, "run_order"),
+        started_at=started_at,
+        host_boot=host_boot,
+        guest_boot=guest_boot,
+        status=status,
+        reason=reason,
+        metric=name,
+        role=role,
+        value=_number(value, "value") if has_value else None,
+        resolution=_number(resolution, "resolution") if resolution else None,
     )
 
 
-def _refuse_duplicates(frame: pd.DataFrame, source: str) -> None:
-    twice = frame[frame.duplicated(list(KEY))]
-    if not twice.empty:
-        row = twice.iloc[0]
-        raise ParseError(
-            f"{source}: repetition {row['repetition']} of {row['workload']} on {row['system']}, "
-            f"boot {row['boot']}, in {row['environment']} is there twice"
-        )
+def _whole_number(text: str, column: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ParseError(f"`{column}` {text!r} is not a whole number") from None
+
+
+def _number(text: str, column: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ParseError(f"`{column}` {text!r} is not a number")
+    return number
+
+
+def _sorted(rows: Iterable[Repetition], source: str) -> Table:
+    order = {name: place for place, name in enumerate(known())}
+    table = tuple(sorted(rows, key=lambda row: (*row.key[:-1], order[row.metric])))
+    _refuse_duplicates(table, source)
+    return table
+
+
+def _refuse_duplicates(rows: Iterable[Repetition], source: str) -> None:
+    seen = set()
+    for row in rows:
+        if row.key in seen:
+            raise ParseError(
+                f"{source}: repetition {row.repetition} of {row.workload} on {row.system}, "
+                f"boot {row.boot}, in {row.environment} is there twice"
+            )
+        seen.add(row.key)

@@ -30,10 +30,11 @@ class CellStatistics:
     The statistics are of the cell's *values* (`level`): its repetitions, or the means of its sessions or of
     its boots of the host, since repetitions of one boot are no independent witnesses of other boots.
     `host_boots` and `guest_boots`: how many there were, None where that is not known or there is no guest.
-    Values are in `unit`; `ratio` is the mean's to that of bare metal; `limit` is the best that the link lets
-    the metric be. `role`: the primary metric of a workload is what verdicts are about, secondary ones are
-    looked at beside it. `runs_at_limit`: so many might have been better on another link; if there are any,
-    the ratio is a bound at best. `at_limit`: so is the median, hence the value is the link's.
+    Values are in `unit`; `effect` is the mean beside that of bare metal, as `compared` says: the ratio to it,
+    or the difference from it, in `unit`; `limit` is the best that the link lets the metric be. `role`: the
+    primary metric of a workload is what verdicts are about, secondary ones are looked at beside it.
+    `runs_at_limit`: so many might have been better on another link; if there are any, the effect is a bound
+    at best. `at_limit`: so is the median, hence the value is the link's.
     """
 
     environment: str
@@ -42,6 +43,7 @@ class CellStatistics:
     workload: str
     metric: str
     unit: str
+    compared: str
     role: str
     planned: int
     ok: int
@@ -64,9 +66,9 @@ class CellStatistics:
     resolution: float | None
     within_sd: float | None
     between_sd: float | None
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
+    effect: float | None
+    effect_low: float | None
+    effect_high: float | None
     limit: float | None
     limit_share: float | None
     runs_at_limit: int
@@ -93,15 +95,18 @@ class CellStatistics:
 class PairComparison:
     """Two cells of one workload against each other: a row of comparisons.csv.
 
-    `family` says with which other comparisons its p-values were corrected together (Holm). `ratio` is a's
-    mean to b's, and `difference_p` that of its being 1. Mann-Whitney's test and Cliff's delta are of ranks:
-    no verdict depends on them. `verdict` is one of VERDICTS; `same` marks an A/A pair: one system under two
-    names.
+    `family` says with which other comparisons its p-values were corrected together (Holm). `effect` is a's
+    mean beside b's, as `compared` says: their ratio, or their difference in `unit`. `difference_p` is that of
+    its being none (a ratio of 1, a difference of 0); `margin` is relative for a ratio, else in `unit`.
+    Mann-Whitney's test and Cliff's delta are of ranks: no verdict depends on them.
+    `verdict` is one of VERDICTS; `same` marks an A/A pair: one system under two names.
     """
 
     family: str
     workload: str
     metric: str
+    unit: str
+    compared: str
     role: str
     environment_a: str
     system_a: str
@@ -110,9 +115,9 @@ class PairComparison:
     same: bool
     values_a: int
     values_b: int
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
+    effect: float | None
+    effect_low: float | None
+    effect_high: float | None
     difference_p: float | None
     difference_p_holm: float | None
     margin: float
@@ -133,7 +138,7 @@ class PairComparison:
 class ClaimVerdict:
     """One comparison of a claim: a row of claims.csv.
 
-    The claim says that the ratio of a's mean to b's is from `at_least` to `at_most` (empty: no bound).
+    The claim says that the `effect`, as of PairComparison, is from `at_least` to `at_most` (empty: no bound).
     `verdict` is of this comparison, `claim_verdict` of the whole claim: supported, refuted, inconclusive.
     `bound`: which side of the interval the link leaves open: "", "low", "high" or "both".
     """
@@ -142,20 +147,28 @@ class ClaimVerdict:
     text: str
     workload: str
     metric: str
+    unit: str
+    compared: str
     environment_a: str
     system_a: str
     environment_b: str
     system_b: str
     at_least: float | None
     at_most: float | None
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
+    effect: float | None
+    effect_low: float | None
+    effect_high: float | None
     bound: str
     verdict: str
     claim_verdict: str
     note: str
 
+
+# A p-value below is taken for a finding.
+SIGNIFICANCE = 0.05
+# Share of experiments in which so many values are called dependent where each keeps 0.6 of the one before.
+# Of docs/simulations.md; there it is 0.05 where they are independent.
+LAG1_FOUND = {6: 0.08, 10: 0.31, 30: 0.86}
 
 DIFFERENT = "different"
 WITHIN_MARGIN = "different, within the margin"

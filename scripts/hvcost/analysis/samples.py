@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from hvcost.analysis import measurements
 from hvcost.analysis.intervals import MIN_VALUES, Values
@@ -112,7 +111,7 @@ class Sample:
         return np.array([values.mean() for values in self.by_value])
 
 
-def samples(frame: pd.DataFrame, systems: Iterable[str], boots: int) -> tuple[Sample, ...]:
+def samples(table: measurements.Table, systems: Iterable[str], boots: int) -> tuple[Sample, ...]:
     """Samples of a tidy table by environment, workload, metric and system.
 
     `systems` gives the systems' order, `boots` the planned sessions of each.
@@ -120,7 +119,7 @@ def samples(frame: pd.DataFrame, systems: Iterable[str], boots: int) -> tuple[Sa
     rank = {system: place for place, system in enumerate(systems)}
     metric_rank = {name: place for place, name in enumerate(known())}
     cells: dict[tuple[str, str, str, str], list[measurements.Repetition]] = {}
-    for each in measurements.as_measured(measurements.repetitions(frame)):
+    for each in measurements.as_measured(measurements.repetitions(table)):
         cells.setdefault((each.environment, each.workload, each.metric, each.system), []).append(each)
 
     def place(name: tuple[str, str, str, str]) -> tuple[object, ...]:

@@ -19,10 +19,16 @@ import numpy as np
 
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.diagnostics import autocorrelation
-from hvcost.analysis.differences import SIGNIFICANCE, holm
-from hvcost.analysis.intervals import RatioBootstrap, Values, median_interval, ratio_bootstrap
+from hvcost.analysis.differences import holm
+from hvcost.analysis.intervals import (
+    RatioBootstrap,
+    Values,
+    difference_bootstrap,
+    median_interval,
+    ratio_bootstrap,
+)
 from hvcost.analysis.metrics import PRIMARY
-from hvcost.analysis.rows import SUPPORTED
+from hvcost.analysis.rows import SIGNIFICANCE, SUPPORTED
 from hvcost.analysis.samples import Run, Sample, Session
 from hvcost.analysis.seeds import generator
 from hvcost.model.description import Claim
@@ -32,6 +38,8 @@ from hvcost.model.metric import THROUGHPUT
 VALUES = 10
 SYSTEMS = 5
 MARGIN = 0.05
+# Of differences, where the mean is 1.
+DIFFERENCE_MARGIN = 0.5
 DIFFERENCE = 1.05
 RESOLUTION = 0.001
 LINK = {"rate_mbit": 1000.0, "mtu": 1500.0}
@@ -79,6 +87,34 @@ class ErrorRates:
         return all(share >= 0.95 - error for share in covered) and all(
             share <= SIGNIFICANCE + error for share in (self.different, self.false_equivalence)
         )
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Two cells of a metric where 0 is possible: the true mean of the first is 1, of the second 1 or 0."""
+
+    name: str
+    draw_a: Draw
+    draw_b: Draw
+    difference: float
+    values: int = VALUES
+
+
+@dataclass(frozen=True)
+class DifferenceRates:
+    """Shares, of 1. `without`: of the trials, those whose values are all 0, so that there is no interval.
+
+    `covered`: of the others, those whose interval holds the true difference; promised: 0.95 or more.
+    `false_equivalence`: of all, those called equivalent though they differ by just the margin; 0.05 or less.
+    """
+
+    without: float
+    covered: float
+    false_equivalence: float
+
+    def kept(self, error: float) -> bool:
+        """Whether the promises are kept, but for an error of the simulation."""
+        return self.covered >= 0.95 - error and self.false_equivalence <= SIGNIFICANCE + error
 
 
 @dataclass(frozen=True)
@@ -160,6 +196,21 @@ def following(random: np.random.Generator, n: int, keep: float) -> Values:
     return 1 + steps
 
 
+def none(_random: np.random.Generator, n: int) -> Values:
+    """Nothing is ever lost."""
+    return np.zeros(n)
+
+
+def some(random: np.random.Generator, n: int, share: float) -> Values:
+    """So many of the runs have a loss (exponential), the others 0; the mean is 1."""
+    return np.where(random.random(n) < share, random.exponential(1 / share, n), 0.0)
+
+
+def counted(random: np.random.Generator, n: int, step: float) -> Values:
+    """Losses that come by themselves (Poisson), of which one is so much; the mean is 1."""
+    return np.asarray(random.poisson(1 / step, n) * step, dtype=np.float64)
+
+
 NOT_INDEPENDENT = "the values are not independent"
 ONE_BOOT = "one boot is one value"
 RARE = "what is rare was seen too seldom: of {n} runs, none is slow in {share:.0%} of the experiments"
@@ -211,6 +262,16 @@ UNEQUAL = (
     ),
 )
 SCENARIOS = EQUAL + UNEQUAL
+DIFFERENCES = tuple(
+    Zeros(f"{name}, beside {beside}", draw, none if beside == "none" else draw, float(beside == "none"), n)
+    for name, draw in (
+        ("datagrams lost one by one, five in a run", partial(counted, step=0.2)),
+        ("one run in two has a loss", partial(some, share=0.5)),
+        ("one run in ten has a loss", partial(some, share=0.1)),
+    )
+    for beside in ("the same", "none")
+    for n in (VALUES, 30)
+)
 FAMILIES = (
     Family("normal, CV 3 %", partial(normal, cv=0.03)),
     Family("right-skewed (lognormal), CV 20 %", partial(lognormal, cv=0.2)),
@@ -248,7 +309,7 @@ def error_rates(scenario: Scenario, trials: int, seed: int) -> ErrorRates:
         interval = found.interval()
         ratio += interval.low <= 1 <= interval.high
         different += found.difference_p() < SIGNIFICANCE
-        off_by_margin = replace(found, ratio=found.ratio * (1 + MARGIN))
+        off_by_margin = found.times(1 + MARGIN)
         equivalent += off_by_margin.equivalence_p(MARGIN) < SIGNIFICANCE
     return ErrorRates(
         None if scenario.median_a is None else median / trials,
@@ -256,6 +317,25 @@ def error_rates(scenario: Scenario, trials: int, seed: int) -> ErrorRates:
         different / trials,
         equivalent / trials,
     )
+
+
+def difference_rates(scenario: Zeros, trials: int, seed: int) -> DifferenceRates:
+    """Error rates of differences in one scenario; the same for the same seed."""
+    line = f"{seed} {scenario.name} {scenario.values}"
+    random = generator(line)
+    without = covered = equivalent = 0
+    for trial in range(trials):
+        a, b = scenario.draw_a(random, scenario.values), scenario.draw_b(random, scenario.values)
+        seeds = f"{line} {trial} a", f"{line} {trial} b"
+        found = difference_bootstrap(a, b, RESOLUTION, RESOLUTION, *seeds)
+        if found is None:
+            without += 1
+            continue
+        interval = found.interval()
+        covered += interval.low <= scenario.difference <= interval.high
+        off_by_margin = replace(found, estimate=found.estimate - scenario.difference + DIFFERENCE_MARGIN)
+        equivalent += off_by_margin.equivalence_p(DIFFERENCE_MARGIN) < SIGNIFICANCE
+    return DifferenceRates(without / trials, covered / (trials - without), equivalent / trials)
 
 
 def any_false_alarm(family: Family, trials: int, seed: int) -> float:
@@ -293,7 +373,7 @@ def power(spread: float, trials: int, seed: int) -> Power:
     for trial in range(trials):
         a, b = normal(random, VALUES, spread), normal(random, VALUES, spread)
         found = _bootstrap(a, b, f"{line} {trial}")
-        different += replace(found, ratio=found.ratio * DIFFERENCE).difference_p() < SIGNIFICANCE
+        different += found.times(DIFFERENCE).difference_p() < SIGNIFICANCE
         equivalent += found.equivalence_p(MARGIN) < SIGNIFICANCE
     return Power(different / trials, equivalent / trials)
 

@@ -6,17 +6,17 @@ An open `/dev/kvm` proves nothing: there are computers where no ordinary machine
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hvcost.errors import MachineError
-from hvcost.images.host import ROOT_LABEL, HostImage
+from hvcost.errors import MachineError, ParseError
+from hvcost.files import read_json
+from hvcost.images.host import HostImage
 from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.model.record import accelerator_of
 
@@ -101,11 +101,10 @@ def measured_otherwise(host_json: Path) -> dict[str, str]:
     What played it, by the session's folder, such as `kvm/boot1`. Files that cannot be read tell nothing
     here: the programs that need them complain.
     """
-    decided = (_content(host_json).get("acceleration") or {}).get("accelerator")
+    decided = _told(host_json, lambda data: data["acceleration"]["accelerator"])
     found = {}
     for session in sorted(host_json.parent.glob("raw/*/*/session.json")) if decided else ():
-        content = _content(session)
-        played = accelerator_of(content.get("spec") or {}, content.get("facts") or {})
+        played = _told(session, lambda data: accelerator_of(data["spec"], data["facts"]))
         if played not in (None, decided):
             found["/".join(session.parts[-3:-1])] = str(played)
     return found
@@ -152,7 +151,7 @@ def fault_of_machine(
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "q35,graphics=off", *PROCESSORS["kvm"], "-smp", str(cpus), "-m", str(memory_mib),
         "-kernel", str(image.kernel), "-initrd", str(image.initramfs),
-        "-append", f"root=LABEL={ROOT_LABEL} ro earlyprintk=serial console=ttyS0 panic=-1 "
+        "-append", "earlyprintk=serial console=ttyS0 panic=-1 "
                    f'init=/usr/bin/sh -- -c "modprobe qemu_fw_cfg; . {FIRMWARE}/{SCRIPT_NAME}/raw"',
         "-drive", f"file={image.disk},format=qcow2,if=virtio,snapshot=on",
         "-fw_cfg", f"name={SCRIPT_NAME},file={SCRIPT}",
@@ -240,9 +239,9 @@ def _last_line(text: str) -> str:
     return lines[-1][-SHOWN_CHARACTERS:] if lines else ""
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _told(path: Path, content: Callable[[dict[str, Any]], str | None]) -> str | None:
+    """The accelerator that a file tells of; None if it tells nothing."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+        return read_json(path, "of an emulated host", content)
+    except ParseError:
+        return None

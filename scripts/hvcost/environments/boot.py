@@ -45,7 +45,7 @@ def reboot(host: SshConnection, wanted: BootMode, connect: Connect) -> SshConnec
     """
     if wanted == "xen":
         host.run(["grub-reboot", xen_entry(host.run(["cat", GRUB_CONFIGURATION]).stdout, host.name)])
-    log.info("%s: rebooting, since it has to be booted as %s", host.name, wanted)
+    log.info("%s: it is rebooted to be %s", host.name, wanted)
     before = _boot_id(host)
     host.run(["systemctl", "reboot", "--no-block"])
     host.close()
@@ -53,7 +53,7 @@ def reboot(host: SshConnection, wanted: BootMode, connect: Connect) -> SshConnec
     if (found := boot_mode(again)) != wanted:
         again.close()
         raise MachineError(
-            f"{again.name}: rebooted to be {wanted}, but it is {found}; see what its boot menu "
+            f"{again.name}: it was rebooted to be {wanted}, but it is {found}; look at what its boot menu "
             f"({GRUB_CONFIGURATION}) starts"
         )
     return again
@@ -74,9 +74,7 @@ def keep_default(host: Connection) -> list[str]:
     )
     if host.run(["cat", SETTINGS], check=False).stdout == text:
         return []
-    # As an argument: of standard input, half may arrive.
-    script = 'mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1"'
-    host.run(["sh", "-c", script, "settings", SETTINGS, text])
+    host.write_text(SETTINGS, text)
     return [f"wrote {SETTINGS}"]
 
 

@@ -109,20 +109,24 @@ def _examine_interface(machine: Connection, interface: str, rate_mbit: int) -> I
     links = interfaces(machine)
     if interface not in links:
         names = ", ".join(sorted(links))
-        yield Finding(machine.name, "missing", f"interface {interface}; it has {names} (key interface)")
+        yield Finding(
+            machine.name, "missing", f"there is no interface {interface}; it has {names} (key interface)"
+        )
         return
     link = links[interface]
     if "master" in link:
-        text = f"{interface} is a port of {link['master']}; the measured card has to be by itself"
+        text = (
+            f"{interface} is a port of {link['master']}; take it out, or measure another card (key interface)"
+        )
         yield Finding(machine.name, "cannot work", text)
     if "LOWER_UP" not in link["flags"] and "UP" in link["flags"]:
-        yield Finding(machine.name, "missing", f"{interface} has no carrier: is the cable in?")
+        yield Finding(machine.name, "missing", f"{interface} has no carrier; plug the cable in")
     speed = _output(machine, f"cat /sys/class/net/{interface}/speed 2>/dev/null")
     if speed.isdigit() and int(speed) != rate_mbit:
-        text = f"{interface} runs at {speed} Mbit/s, but link.rate_mbit is {rate_mbit}"
+        text = f"{interface} runs at {speed} Mbit/s, but link.rate_mbit is {rate_mbit}; correct one of them"
         yield Finding(machine.name, "missing", text)
     else:
-        rate = f"{speed} Mbit/s" if speed.isdigit() else "a speed that it does not tell"
+        rate = f"{speed} Mbit/s" if speed.isdigit() else "it does not say its speed"
         yield Finding(machine.name, "works", f"{interface}: {rate}")
 
 
@@ -139,8 +143,8 @@ def _examine_packages(host: Connection, what_for: str, packages: Sequence[str]) 
     offered = [package for package in missing if package not in unknown]
     if unknown:
         text = (
-            f"packages for {what_for} that no repository of this host has, as far as apt-get update was run: "
-            + ", ".join(unknown)
+            f"no repository of this host has these packages for {what_for}: {', '.join(unknown)}; "
+            "run apt-get update, or add a repository that has them"
         )
         yield Finding(host.name, "missing", text)
     if offered:

@@ -35,7 +35,7 @@ def set_congestion_control(
         if not machine.succeeds(["ip", *arguments.split()]):
             known = machine.run(["cat", "/proc/sys/net/ipv4/tcp_available_congestion_control"]).stdout
             raise MachineError(
-                f"{machine.name}: no TCP congestion control {link.congestion_control!r}; "
+                f"{machine.name}: there is no TCP congestion control {link.congestion_control!r}; "
                 f"it has {', '.join(known.split())} (key link.congestion_control)"
             )
         changes.append(f"ip {arguments}")

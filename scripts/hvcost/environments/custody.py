@@ -231,7 +231,7 @@ class Custody:
         self._machine.run(["true"])
         self._send("heard")
         if (said := self._answer()) != "kept":
-            raise MachineError(f"{self._machine.name}: has taken back what was to {what}: {said}")
+            raise MachineError(f"{self._machine.name}: cannot {what}; what was changed is taken back: {said}")
 
     def give_back(self) -> None:
         """Let the process put back what it took, if anything, and end; returns when the machine is free.

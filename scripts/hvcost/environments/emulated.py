@@ -20,7 +20,7 @@ from hvcost.environments import network
 from hvcost.environments.acceleration import PROCESSORS
 from hvcost.errors import DeadlineExceeded, MachineError
 from hvcost.hypervisors import BootMode
-from hvcost.images.host import HOST_NAME, MANAGEMENT_NETWORK, ROOT_LABEL, HostImage
+from hvcost.images.host import HOST_NAME, KERNEL_ARGUMENTS, MANAGEMENT_NETWORK, HostImage
 from hvcost.machines.base import Journal
 from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.machines.ssh import SshAddress, SshConnection
@@ -28,6 +28,7 @@ from hvcost.machines.ssh import SshAddress, SshConnection
 log = logging.getLogger(__name__)
 
 TAP = "tap0"
+GUEST_DISK = "/dev/vdb"
 INTERFACE = "eth1"
 SSH_PORT = 2222
 # A machine that takes longer than the first to boot, and its emulator more than the second of the processor,
@@ -39,7 +40,7 @@ LOST_TIMER_WARNINGS = 3
 # A machine that hangs while it boots is switched on again: nothing was measured yet.
 BOOT_TRIES = 3
 # What a boot takes on the computer for which time limits are meant.
-USUAL_BOOT_S = 20.0
+USUAL_BOOT_S = 7.0
 POWER_OFF_TIMEOUT_S = 120.0
 BANNER_TIMEOUT_S = 10.0
 POLL_S = 0.2
@@ -66,9 +67,13 @@ def command_line(
     boot_mode: BootMode,
     console_log: Path,
     *,
+    guest_disk: Path | None = None,
     keep_changes: bool,
 ) -> list[str]:
-    """QEMU's arguments for the machine; `keep_changes` off: whatever it writes to its disk is forgotten."""
+    """QEMU's arguments for the machine; `keep_changes` off: whatever it writes to its disk is forgotten.
+
+    `guest_disk` holds the guest's files; the machine cannot write to it.
+    """
     snapshot = "off" if keep_changes else "on"
     return [
         *image.qemu,
@@ -78,6 +83,7 @@ def command_line(
         "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib),
         *_boot(image, boot_mode, hardware),
         "-drive", f"file={disk},format=qcow2,if=virtio,snapshot={snapshot},cache=unsafe",
+        *(["-drive", f"file={guest_disk},format=raw,if=virtio,readonly=on"] if guest_disk else []),
         "-netdev", f"user,id=management,net={MANAGEMENT_NETWORK},restrict=on,"
                    f"hostfwd=tcp:127.0.0.1:{SSH_PORT}-:22",
         "-device", "virtio-net-pci,netdev=management,mac=52:54:00:00:00:01",
@@ -90,14 +96,14 @@ def command_line(
 
 def _boot(image: HostImage, boot_mode: BootMode, hardware: Hardware) -> list[str]:
     """Kernel, initramfs and their arguments; Xen is loaded with both as modules (multiboot)."""
-    linux = f"root=LABEL={ROOT_LABEL} rw quiet net.ifnames=0"
     if boot_mode == "native":
         return [
             "-kernel", str(image.kernel), "-initrd", str(image.initramfs),
-            "-append", f"{linux} console=ttyS0",
+            "-append", f"{KERNEL_ARGUMENTS} console=ttyS0",
         ]  # fmt: skip
-    # QEMU splits the modules at commas.
-    modules = f"{image.kernel} {linux} console=hvc0,{image.initramfs}"
+    # QEMU splits the modules at commas, but for two in a row, which are one.
+    dom0 = f"{image.kernel} {KERNEL_ARGUMENTS} console=hvc0".replace(",", ",,")
+    modules = f"{dom0},{image.initramfs}"
     dom0_mib = hardware.memory_mib - XEN_AND_GUEST_MIB
     return [
         "-kernel", str(image.xen), "-initrd", modules,

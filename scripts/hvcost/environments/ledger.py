@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 
 from hvcost.environments import boot
 from hvcost.environments.place import REMOTE_FILES
-from hvcost.errors import CommandError, ParseError
+from hvcost.errors import CommandError
+from hvcost.files import parse_json
 from hvcost.machines.base import Connection
 from hvcost.machines.packages import packages_by_status
 
@@ -44,11 +45,12 @@ def read(host: Connection) -> Ledger:
     text = host.run(["sh", "-c", 'cat "$1" 2>/dev/null || true', "ledger", FILE]).stdout
     if not text:
         return Ledger()
-    try:
-        content = json.loads(text)
-        return Ledger(tuple(content["packages"]), tuple(content["files"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParseError(f"{host.name}: {FILE} is not a list of changes: {error!r}") from error
+    return parse_json(
+        text,
+        f"{host.name}: {FILE}",
+        "a list of changes",
+        lambda content: Ledger(tuple(content["packages"]), tuple(content["files"])),
+    )
 
 
 def note(host: Connection, changes: Ledger) -> None:
@@ -56,13 +58,8 @@ def note(host: Connection, changes: Ledger) -> None:
     known = read(host)
     if known + changes == known:
         return
-    text = json.dumps(asdict(known + changes), indent=1)
-    # As an argument: of standard input, half may arrive. On the disk before what it lists is changed.
-    script = (
-        'mkdir -p "$(dirname "$1")" && printf "%s\\n" "$2" >"$1.partial" && sync "$1.partial" && '
-        'mv "$1.partial" "$1"'
-    )
-    host.run(["sh", "-c", script, "ledger", FILE, text])
+    # It is on the disk before what it lists is changed.
+    host.write_text(FILE, json.dumps(asdict(known + changes), indent=1) + "\n")
 
 
 def take_back(host: Connection) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hvcost.environments import acceleration, boot, emulated, network
 from hvcost.environments.congestion import set_congestion_control
@@ -18,8 +17,11 @@ from hvcost.environments.custody import Custody, custody
 from hvcost.environments.place import BRIDGE, REMOTE_FILES, REMOTE_RUNTIME, Operation, Place
 from hvcost.environments.reachability import check_unused
 from hvcost.errors import MachineError, ProofError
-from hvcost.hypervisors import BootMode
+from hvcost.hypervisors import BootMode, DiskFormat
+from hvcost.images import guest_disk
 from hvcost.images import host as host_images
+from hvcost.images.guest import GuestImage
+from hvcost.locks import locked
 from hvcost.machines.base import Connection, Journal
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.interfaces import interface_with
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 LOCK = Path("/run/lock/hvcost.lock")
 PROVIDED_LOCK = Path("/run/lock/hvcost-provided.lock")
 RUNTIME = Path("/run")
+# Where an emulated host has the disk of its guest's files.
+GUEST_FILES = f"{REMOTE_FILES}/guest"
 # A machine may just be booting: it has rebooted by itself, or somebody did it.
 REACHABLE_TIMEOUT_S = 180.0
 LOCAL_INTERFACE = "lan0"
@@ -46,16 +50,18 @@ def in_operation(
     purpose: Literal["prepare", "measure"],
     boot_mode: BootMode = "native",
     needs_host: bool = True,
+    guest: GuestImage | None = None,
 ) -> Iterator[Operation]:
     """The environment, exclusively. An emulated host's disk keeps what `prepare` writes and nothing else.
 
     How an emulated host is played is decided for `prepare`, and what the place says otherwise.
+    `guest`: the guest that is to be started or prepared for; an emulated host comes with its files.
     `needs_host`: whether to reach a host that is left alone otherwise.
     """
     computer = LocalConnection("this computer", journal)
     with contextlib.ExitStack() as stack:
         if place.is_here:
-            stack.enter_context(_locked(LOCK, "this computer is being measured"))
+            stack.enter_context(locked(LOCK, "this computer is being measured"))
             network.remove_leftovers(computer, place.state)
         kind = place.host["connection"]
         if kind == "ssh":
@@ -65,7 +71,7 @@ def in_operation(
         elif kind == "local":
             opened = _local(place, computer, stack)
         else:
-            opened = _emulated(place, computer, stack, boot_mode, keep=purpose == "prepare")
+            opened = _emulated(place, computer, stack, boot_mode, guest, keep=purpose == "prepare")
         opened.host.run(["mkdir", "-p", "-m", "0700", opened.runtime])
         try:
             yield opened
@@ -79,7 +85,7 @@ def check_host(place: Place, facts: Facts, boot_mode: BootMode = "native") -> No
     vendor = facts.get("cpuid_vendor")
     if (boot_mode == "xen") != (facts.get("hypervisor_type") == "xen"):
         raise ProofError(
-            f"{place.name} host: it is to be booted as {boot_mode}, but its processor says {vendor!r}"
+            f"{place.name} host: it should be booted as {boot_mode}, but its processor says {vendor!r}"
         )
     if place.acceleration and boot_mode == "native":
         accelerator = place.acceleration.accelerator
@@ -110,6 +116,7 @@ def _emulated(
     computer: LocalConnection,
     stack: contextlib.ExitStack,
     boot_mode: BootMode,
+    guest: GuestImage | None,
     *,
     keep: bool,
 ) -> Operation:
@@ -133,6 +140,9 @@ def _emulated(
             f"prepare it with `snakemake -f results/{place.name}/host.json`"
         )
     hardware = emulated.Hardware(place.host["cpus"], place.host["memory_mib"], played.accelerator)
+    disk = None
+    if guest:
+        disk = guest_disk.ensure(computer, guest, get_args(DiskFormat), place.state)
     client, far = stack.enter_context(
         network.client_and_far_end(computer, _prefix(place), place.link, "port0")
     )
@@ -144,13 +154,22 @@ def _emulated(
             computer,
             far,
             emulated.command_line(
-                hardware, image, place.host_disk, boot_mode, console_log, keep_changes=keep
+                hardware,
+                image,
+                place.host_disk,
+                boot_mode,
+                console_log,
+                guest_disk=disk,
+                keep_changes=keep,
             ),
             image,
             console_log,
             orderly=keep,
         )
     )
+    if disk:
+        host.run(["mkdir", "-p", GUEST_FILES])
+        host.run(["mount", "-t", "ext4", "-o", "ro", emulated.GUEST_DISK, GUEST_FILES])
     return Operation(
         host=host,
         host_interface=emulated.INTERFACE,
@@ -159,6 +178,7 @@ def _emulated(
         client_interface=network.CLIENT_INTERFACE,
         files=REMOTE_FILES,
         runtime=REMOTE_RUNTIME,
+        guest=GUEST_FILES if disk else None,
         emulator=image.qemu_version,
         acceleration=played,
     )
@@ -204,7 +224,7 @@ def _provided(
 ) -> Operation:
     """Both ends as they are; in place of the host this computer, unless the host itself is measured."""
     # Nothing is locked there, and nothing tells whether a machine is another one than the next.
-    stack.enter_context(_locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
+    stack.enter_context(locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
     client = connected(f"{place.name} client", place.client, computer.journal, as_root=False)
     stack.callback(client.close)
     if not needs_host:
@@ -288,25 +308,6 @@ def _new_disk(place: Place, computer: LocalConnection, image: host_images.HostIm
 
 def _prefix(place: Place) -> str:
     return network.prefix_of(place.state) + place.name
-
-
-@contextlib.contextmanager
-def _locked(lock: Path, reason: str) -> Iterator[None]:
-    """One session at a time of all that take this lock on this computer, in whichever checkout.
-
-    The kernel gives the lock back when its owner dies, however it dies (flock(2)).
-    """
-    with lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            log.warning("waiting: %s by %s", reason, file.read().strip())
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} in {Path.cwd()}")
-        file.flush()
-        yield
 
 
 @contextlib.contextmanager

@@ -58,6 +58,7 @@ class Operation:
     """Both ends of an environment in operation.
 
     `files` and `runtime` are folders on the host: what is kept there, and what only this session uses.
+    `guest` is a folder with the guest's files, as built and unchangeable, if they came with the machine.
     `emulator` is the version of the QEMU that plays the host, if one does, and `acceleration` how it does.
     """
 
@@ -68,6 +69,7 @@ class Operation:
     client_interface: str
     files: str
     runtime: str
+    guest: str | None = None
     emulator: str | None = None
     acceleration: Acceleration | None = None
 

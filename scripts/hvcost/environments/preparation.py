@@ -6,10 +6,9 @@ What does not survive a reboot of the host (bridge, modules) is set again at the
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +19,8 @@ from hvcost.environments.ledger import Ledger
 from hvcost.environments.operation import in_operation
 from hvcost.environments.place import BRIDGE, Operation, Place, link_from
 from hvcost.environments.reachability import check_way
-from hvcost.errors import MachineError, ParseError
+from hvcost.errors import MachineError
+from hvcost.files import read_json
 from hvcost.hypervisors import GuestFiles, load_driver, versions
 from hvcost.images.guest import GuestImage
 from hvcost.machines import facts
@@ -87,18 +87,21 @@ def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
     return changes + set_congestion_control(host, BRIDGE, link, link.host, (link.client,))
 
 
-def ensure_guest(host: Connection, guest: GuestImage, folder_of_files: str) -> tuple[GuestFiles, list[str]]:
-    """Upload the guest's files, except those that are there unchanged; says what was uploaded."""
-    folder = PurePosixPath(folder_of_files) / "guest" / guest.checksums["disk.qcow2"][:16]
+def ensure_guest(operation: Operation, guest: GuestImage) -> tuple[GuestFiles, list[str]]:
+    """Upload the guest's files to the host, except those that are there unchanged; says what was uploaded."""
+    host = operation.host
+    sources = (guest.disk, guest.kernel, guest.initramfs)
+    if operation.guest:
+        return GuestFiles(*(f"{operation.guest}/{source.name}" for source in sources)), []
+    folder = PurePosixPath(operation.files) / "guest" / guest.checksums["disk.qcow2"][:16]
     changes = []
     host.run(["mkdir", "-p", str(folder)])
-    for source in (guest.disk, guest.kernel, guest.initramfs):
+    for source in sources:
         target = str(folder / source.name)
         if sha256_at(host, target) != guest.checksums[source.name]:
             host.put(source, target)
             changes.append(f"uploaded {target}")
-    names = (guest.disk.name, guest.kernel.name, guest.initramfs.name)
-    return GuestFiles(*(str(folder / name) for name in names)), changes
+    return GuestFiles(*(str(folder / source.name) for source in sources)), changes
 
 
 def prepare(
@@ -115,7 +118,9 @@ def prepare(
     """
     journal = Journal()
     place = _place(spec, state, host_image)
-    with in_operation(place, journal, purpose="prepare", needs_host=not place.is_provided) as operation:
+    with in_operation(
+        place, journal, purpose="prepare", needs_host=not place.is_provided, guest=guest
+    ) as operation:
         if place.is_provided:
             check_congestion_control(operation.client, place.link)
             prepared = _Prepared((), (), {})
@@ -152,14 +157,17 @@ def _prepared(
     packages: Sequence[str],
 ) -> _Prepared:
     host = operation.host
-    changes = _installations(host, [*packages, *packages_of(spec["tools"])])
+    drivers = [load_driver(name)({}) for name in spec["hypervisors"]]
+    base = [*packages, *packages_of(spec["tools"])]
+    # Asked once, since it takes a while on a slow machine.
+    missing = set(missing_packages(host, [*base, *(name for driver in drivers for name in driver.packages)]))
+    changes = _installations(host, missing.intersection(base))
     changes += ensure_bridge(host, operation.host_interface, place.link)
     if place.is_real:
         check_way(operation.client, operation.client_interface, host, BRIDGE, place.link)
-    drivers = [load_driver(name)({}) for name in spec["hypervisors"]]
     files = None
     if guest and any(driver.has_guest for driver in drivers):
-        files, uploaded = ensure_guest(host, guest, operation.files)
+        files, uploaded = ensure_guest(operation, guest)
         changes += uploaded
     problems = []
     needs_xen = any(driver.boot_mode == "xen" for driver in drivers)
@@ -168,7 +176,7 @@ def _prepared(
         changes += boot.keep_default(host)
     for driver in drivers:
         try:
-            changes += _installations(host, driver.packages)
+            changes += _installations(host, missing.intersection(driver.packages))
             changes += driver.prepare(host)
             if files and driver.has_guest:
                 changes += driver.prepare_files(host, files)
@@ -183,8 +191,11 @@ def _prepared(
     return _Prepared(changes, problems, about_host)
 
 
-def _installations(host: Connection, packages: Sequence[str]) -> list[str]:
-    return [f"installed package {package}" for package in ensure_packages(host, packages)]
+def _installations(host: Connection, missing: Collection[str]) -> list[str]:
+    """Install what is missing, unless it came with something else meanwhile; says what was installed."""
+    if not missing:
+        return []
+    return [f"installed package {package}" for package in ensure_packages(host, sorted(missing))]
 
 
 def place_of_prepared(
@@ -200,20 +211,15 @@ def place_of_prepared(
 
     Raises MachineError if it was prepared for others, since the configuration was changed.
     """
-    try:
-        data = json.loads(host_json.read_text(encoding="utf-8"))
-        host_image = data["host_image"]
-        machine = data["machine"]
-        prepared_for = [
-            machine["link"],
-            *({key: machine[end].get(key) for key in of} for end, of in (("host", host), ("client", client))),
-        ]
-        place = replace(
-            _place(machine, state, Path(host_image) if host_image else None),
-            acceleration=acceleration.of_prepared(data),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ParseError(f"{host_json}: not written by prepare_host: {error!r}") from error
+
+    def prepared(data: Mapping[str, Any]) -> tuple[list[Any], Place]:
+        machine, host_image = data["machine"], data["host_image"]
+        ends = (("host", host), ("client", client))
+        of_ends = [{key: machine[end].get(key) for key in of} for end, of in ends]
+        place = _place(machine, state, Path(host_image) if host_image else None)
+        return [machine["link"], *of_ends], replace(place, acceleration=acceleration.of_prepared(data))
+
+    prepared_for, place = read_json(host_json, "written by prepare_host", prepared)
     if prepared_for != [dict(link), dict(host), dict(client)]:
         raise MachineError(
             f"{place.name} host: it was prepared for another link or other hardware; "

@@ -7,7 +7,6 @@ called within `style.house_style()`.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from hvcost import files
 from hvcost.analysis.metrics import PRIMARY, known
-from hvcost.errors import ConfigError
 from hvcost.model.description import Environment
 from hvcost.model.metric import THROUGHPUT, Metric
 
@@ -120,14 +118,6 @@ def subjects(environments: Sequence[Environment], repetitions: Sequence[Repetiti
         # Of what was not measured there is an empty figure.
         found += [Subject(workload, *each) for each in own or [(THROUGHPUT, True)]]
     return sorted(found, key=lambda subject: (workloads.index(subject.workload), not subject.is_primary))
-
-
-def parsed_json(text: str, option: str) -> object:
-    """Value of an option that is JSON; ConfigError names the option if it is not."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{option}: not JSON: {error}") from error
 
 
 def replace_files(folder: Path, stems: Sequence[str], pictures: Mapping[str, bytes]) -> None:

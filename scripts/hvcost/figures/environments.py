@@ -19,7 +19,7 @@ from hvcost.figures import (
 from hvcost.figures.rates import Unit, number_text, unit_for, value_text
 from hvcost.figures.text import INK
 from hvcost.model.description import Environment
-from hvcost.model.metric import Metric
+from hvcost.model.metric import DIFFERENCE, RATIO, Metric
 from hvcost.wording import listed
 
 # Colours stand for systems, so environments have none.
@@ -38,11 +38,15 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], s
     links = [(alike, metric.limit(alike[0].link)) for alike in alike_links(environments)]
     limits = [limit for _alike, limit in links if limit is not None]
     seen = [
-        value for cell in own.values() for value in (cell.median, cell.median_low, cell.median_high) if value
+        value
+        for cell in own.values()
+        for value in (cell.median, cell.median_low, cell.median_high)
+        if value is not None and (value or metric.compared == DIFFERENCE)
     ]
     unit = unit_for(max([*seen, *limits], default=1.0), metric)
     groups = [
-        _group(system, environments, own, unit) for system in systems_shown(environments, list(own.values()))
+        _group(system, environments, own, (unit, metric))
+        for system in systems_shown(environments, list(own.values()))
     ] or [
         forest.Group("", tuple(forest.Row(each.id, LOOKS[0], instead="no systems") for each in environments))
     ]
@@ -82,13 +86,13 @@ def _group(
     system: str,
     environments: Sequence[Environment],
     cells: Mapping[tuple[str, str], CellStatistics],
-    unit: Unit,
+    shown_in: tuple[Unit, Metric],
 ) -> forest.Group:
     """Rows of the environments that have the system, each with the look of its place among all."""
     return forest.Group(
         system,
         tuple(
-            _row(environment, LOOKS[place % len(LOOKS)], cells.get((system, environment.id)), unit)
+            _row(environment, LOOKS[place % len(LOOKS)], cells.get((system, environment.id)), *shown_in)
             for place, environment in enumerate(environments)
             if system in environment.hypervisors or (system, environment.id) in cells
         ),
@@ -96,17 +100,22 @@ def _group(
 
 
 def _row(
-    environment: Environment, look: style.SystemStyle, cell: CellStatistics | None, unit: Unit
+    environment: Environment,
+    look: style.SystemStyle,
+    cell: CellStatistics | None,
+    unit: Unit,
+    metric: Metric,
 ) -> forest.Row:
     if cell is None:
         return forest.Row(environment.id, look, instead="no measurements")
-    if not cell.median:
-        # A logarithmic axis has no place for zero.
-        said = "median 0" if cell.ok else f"none of {cell.planned} repetitions succeeded"
-        return forest.Row(environment.id, look, instead=said)
+    if cell.median is None:
+        return forest.Row(environment.id, look, instead=f"none of {cell.planned} repetitions succeeded")
+    is_logarithmic = metric.compared == RATIO
+    if is_logarithmic and not cell.median:
+        return forest.Row(environment.id, look, instead="median 0")
     at_limit = f", {cell.limit_said}" if cell.limit_said else ""
     median = number_text(cell.median / unit.size)
-    if not cell.median_low or not cell.median_high:
+    if cell.median_low is None or cell.median_high is None or (is_logarithmic and not cell.median_low):
         return forest.Row(
             environment.id, look, cell.median / unit.size, numbers=f"{median}, no interval{at_limit}"
         )
@@ -130,7 +139,13 @@ def _interval_text(cells: Sequence[CellStatistics]) -> str:
 
 
 def _scale(shown: Sequence[float], metric: Metric, unit: Unit) -> forest.Scale:
-    """Ten to one at least: a shorter logarithmic axis has hardly a round number to be labelled."""
+    """Logarithmic, ten to one at least: a shorter one has hardly a round number to be labelled.
+
+    Where 0 is possible, it is linear and just shows 0.
+    """
+    if metric.compared == DIFFERENCE:
+        high = max([*shown, metric.margin or 0.0]) / unit.size
+        return forest.Scale(f"{metric.title}, {unit.name}", -high * 0.03, high * ROOM, logarithmic=False)
     low, high = min(shown, default=1.0) / unit.size, max(shown, default=1.0) / unit.size
     return forest.Scale(
         f"{metric.title}, {unit.name}", min(low, high / 10) / ROOM, high * ROOM, logarithmic=True

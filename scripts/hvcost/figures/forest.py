@@ -212,7 +212,7 @@ def _axes(figure: Figure, scale: Scale, left: float, bottom: float, height: floa
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlim(scale.low, scale.high)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}".replace("-", "−")))
     axes.set_xlabel(f"{scale.label} (logarithmic)" if scale.logarithmic else scale.label)
     return axes
 

@@ -161,7 +161,8 @@ def draw(
         name=f"means-{subject.name}",
         title=f"{title}; {workload}",
         description=" ".join(
-            spoken(f"{column.system} in {column.environment.id}", column.points, metric) for column in columns
+            spoken(f"{column.system} in {column.environment.id}", column.points, metric, column.mean)
+            for column in columns
         ),
         figure=figure,
     )

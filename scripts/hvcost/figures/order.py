@@ -29,7 +29,8 @@ from hvcost.figures.text import (
     write_paragraphs,
 )
 from hvcost.model.description import Environment
-from hvcost.model.metric import Metric
+from hvcost.model.metric import DIFFERENCE, Metric
+from hvcost.wording import difference_unit
 
 EDGE_IN = 0.12
 LEFT_IN = 0.75
@@ -40,7 +41,7 @@ PANEL_IN = 0.75
 HEADING_IN = 0.27
 BELOW_PLOT_IN = 0.52
 BANDS = ("#f4f4f4", "#eaeaea")
-# What iperf's three digits cannot tell apart is not blown up to fill a panel.
+# What a tool's three digits cannot tell apart is not blown up to fill a panel.
 MIN_DEVIATION_PERCENT = 1.0
 
 
@@ -74,7 +75,25 @@ class _Panel:
         count = f"{len(self.runs) - len(self.failed)} of {len(self.runs)} succeeded"
         if self.median is None:
             return count
-        return f"deviation from its median of {value_text(self.median, self.metric)}; {count}"
+        unit = f" in {difference_unit(self.metric.unit)}" if self.metric.compared == DIFFERENCE else ""
+        return f"deviation{unit} from its median of {value_text(self.median, self.metric)}; {count}"
+
+    def deviation(self, value: float | None) -> float:
+        """How far a value is from the median: in percent of it, or in the unit where 0 is possible."""
+        if value is None or self.median is None:
+            return math.nan
+        far = value - self.median
+        return far if self.metric.compared == DIFFERENCE else 100 * far / self.median
+
+    @property
+    def least_reach(self) -> float:
+        """How far the axis reaches at least: a percent, or what does not count as a difference."""
+        return self.metric.margin or MIN_DEVIATION_PERCENT
+
+    def deviation_text(self, deviation: float) -> str:
+        """A deviation, in percent with its unit; that of a difference is in the heading."""
+        unit = "" if self.metric.compared == DIFFERENCE else " %"
+        return f"{deviation:+g}{unit}".replace("-", "−") if deviation else f"0{unit}"
 
 
 def _of(placed: Sequence[tuple[int, Repetition]], system: str) -> tuple[tuple[int, Repetition], ...]:
@@ -160,17 +179,15 @@ def _write_heading(figure: Figure, y: float, panel: _Panel) -> None:
 
 
 def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
-    middle = panel.median
-    reach = MIN_DEVIATION_PERCENT
+    is_placed = panel.median is not None and (panel.metric.compared == DIFFERENCE or panel.median > 0)
+    reach = panel.least_reach
     for number, runs in enumerate(panel.sessions):
         places = [place for place, _run in runs]
         if with_bands:
             colour = BANDS[number % len(BANDS)]
             axes.axvspan(places[0] - 0.5, places[-1] + 0.5, color=colour, linewidth=0, zorder=0)
-        if middle:
-            deviations = [
-                math.nan if run.value is None else 100 * (run.value / middle - 1) for _place, run in runs
-            ]
+        if is_placed:
+            deviations = [panel.deviation(run.value) for _place, run in runs]
             reach = max([reach, *(abs(each) for each in deviations if not math.isnan(each))])
             # A gap in the line, not a line across it, where a repetition failed.
             axes.plot(
@@ -189,14 +206,10 @@ def _draw_panel(axes: Axes, panel: _Panel, with_bands: bool) -> None:
         zorder=5,
         **style.CROSS,
     )
-    if not middle:
+    if not is_placed:
         axes.set_yticks([])
         return
     axes.axhline(0, color=LINK, linewidth=0.8, zorder=2)
     axes.set_ylim(-1.2 * reach, 1.2 * reach)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], symmetric=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: _percent(value)))
-
-
-def _percent(value: float) -> str:
-    return f"{value:+g} %".replace("-", "−") if value else "0 %"
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: panel.deviation_text(value)))

@@ -42,7 +42,7 @@ def unit_for(largest: float, metric: Metric) -> Unit:
 
 
 def number_text(value: float) -> str:
-    """Three significant digits, never as a power of ten; whole numbers in full."""
+    """Three significant digits, never as a power of ten; whole numbers in full. No value is below 0."""
     if value >= 1000 or value == int(value):
         return f"{value:.0f}"
     return f"{value:#.3g}".rstrip(".") if value >= 1e-4 else f"{value:.7f}"
@@ -62,9 +62,11 @@ def rate_text(bps: float) -> str:
 def value_axis(axes: Axes, values: Sequence[float], levels: Sequence[Level], metric: Metric) -> Unit:
     """Set up the y axis for values and for what the links set, both of which it always shows.
 
-    It starts at zero, unless the lowest value would lie flat on it: then it is logarithmic.
+    It starts at zero, unless the lowest value would lie flat on it: then it is logarithmic. It reaches at
+    least so far as what counts as a difference: zeros have an axis then, and next to nothing has no height.
     """
-    shown = [*values, *(level.value for level in levels)] or [1.0]
+    shown = [*values, *(level.value for level in levels), metric.margin or 0.0]
+    shown = shown if max(shown) > 0 else [1.0]
     unit = unit_for(max(shown), metric)
     top = max(shown) / unit.size
     bottom = min(values, default=max(shown)) / unit.size

@@ -332,15 +332,13 @@ def _description(
     return " ".join([*parts, environment.caveat]).strip()
 
 
-def spoken(name: str, points: Sequence[Repetition], metric: Metric) -> str:
-    """The series in a sentence, for those who cannot see it."""
+def spoken(name: str, points: Sequence[Repetition], metric: Metric, mean: float | None = None) -> str:
+    """The series in a sentence, for those who cannot see it; with its `mean`, if that is shown."""
     values = [point.value for point in points if point.value is not None]
     if not points:
         return f"{name}: no measurements."
     count = f"{name}: {len(values)} of {len(points)} repetitions succeeded"
     if not values:
         return f"{count}."
-    return (
-        f"{count}, {value_text(min(values), metric)} to {value_text(max(values), metric)}, "
-        f"mean {value_text(sum(values) / len(values), metric)}."
-    )
+    middle = "" if mean is None else f", mean {value_text(mean, metric)}"
+    return f"{count}, {value_text(min(values), metric)} to {value_text(max(values), metric)}{middle}."

@@ -159,10 +159,7 @@ def house_style() -> Iterator[None]:
 
 def rendered(picture: Picture) -> dict[str, bytes]:
     """Files of a picture by name: the same bytes for the same picture."""
-    svg = io.BytesIO()
-    picture.figure.savefig(
-        svg, format="svg", metadata={"Title": picture.title, "Date": None, "Creator": None}
-    )
+    # This order, since texts keep what drew them last: the pixels of a picture are some ten megabytes.
     png = io.BytesIO()
     picture.figure.savefig(
         png,
@@ -173,6 +170,10 @@ def rendered(picture: Picture) -> dict[str, bytes]:
             "Description": picture.description,
             "Software": None,
         },
+    )
+    svg = io.BytesIO()
+    picture.figure.savefig(
+        svg, format="svg", metadata={"Title": picture.title, "Date": None, "Creator": None}
     )
     return {
         f"{picture.name}.svg": _accessible(svg.getvalue(), picture.description),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -20,6 +21,7 @@ SMALL_PT = 7.5
 LINE_SPACING = 1.3
 
 
+@cache
 def text_width(text: str, size_pt: float, weight: str = "normal") -> float:
     """Width of one line of text, in inches."""
     font = FontProperties(family="DejaVu Sans", size=size_pt, weight=weight)

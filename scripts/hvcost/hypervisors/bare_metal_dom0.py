@@ -5,6 +5,8 @@ from __future__ import annotations
 from hvcost.hypervisors import bare_metal, xen
 from hvcost.machines.base import Connection
 
+DOM0 = "Domain-0"
+
 
 class Driver(bare_metal.Driver):
     """Dom0 as it is, with its address on the bridge."""
@@ -12,11 +14,11 @@ class Driver(bare_metal.Driver):
     boot_mode = xen.Driver.boot_mode
     packages = xen.Driver.packages
     sid_packages = xen.Driver.sid_packages
+    cpu_time_command = xen.Driver.cpu_time_command
+    cpu_time_s = staticmethod(xen.Driver.cpu_time_s)
     ready_nested_s = 30.0  # dom0 takes longer to boot than the plain host
 
-    def count_guests(self, host: Connection) -> int:
-        """How many domains there are beside dom0."""
-        return len(xen.cpu_time_s(host)) - 1
-
-    def cpu_time_s(self, host: Connection) -> dict[str, float]:
-        return xen.cpu_time_s(host)
+    def guests(self, host: Connection) -> list[str]:
+        """Domains beside dom0."""
+        listed = xen.parse_list(host.run(["xl", "list"]).stdout)
+        return [f"domain {name}" for name in listed if name != DOM0]

@@ -64,7 +64,7 @@ class Driver(Hypervisor):
             arguments = self.command_line(plan)
             # In a file, since socat has a syntax of its own.
             script = f"{plan.runtime}/container"
-            host.run(["sh", "-c", 'cat >"$1"', "script", script], stdin=shlex.join(arguments).encode())
+            host.write_text(script, shlex.join(arguments))
             # The container's console is a terminal, and the container ends with it.
             terminal = ["socat", "STDIO", f"EXEC:sh {script},pty,rawer,ctty,setsid,stderr"]
             with guest_system.booted(
@@ -109,7 +109,7 @@ class Driver(Hypervisor):
         expect(machine, proof, "guest.driver", "veth")
         # It is the host's own kernel that runs what is in it.
         if CHANNEL not in proof["processes"]:
-            raise ProofError(f"{machine}: the container's processes are not among the host's")
+            raise ProofError(f"{machine}: the host does not list the container's processes among its own")
 
 
 def _scope(host: Connection) -> dict[str, str]:

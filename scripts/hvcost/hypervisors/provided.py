@@ -51,6 +51,8 @@ class Driver(Hypervisor):
     Options = Options
     has_guest = False
     needs_host = False
+    # Nothing is known of the host.
+    cpu_time_command = ""
     ready_nested_s = 60.0
 
     @classmethod
@@ -94,17 +96,13 @@ class Driver(Hypervisor):
             expect(machine, proof, "detected", self.options.detected)
         elif detected in ("", NOT_VIRTUAL):
             raise ProofError(
-                f"{machine}: systemd-detect-virt says {detected!r} there, which is no guest (option detected)"
+                f"{machine}: this is no guest: systemd-detect-virt says {detected!r} there (option detected)"
             )
         if self.options.expect not in proof["proved"]:
             raise ProofError(
-                f"{machine}: `{self.options.prove}` printed {proof['proved']!r}, which does not have "
-                f"{self.options.expect!r} in it (option expect)"
+                f"{machine}: `{self.options.prove}` printed {proof['proved']!r}; it should "
+                f"have {self.options.expect!r} in it (option expect)"
             )
-
-    def cpu_time_s(self, host: Connection) -> dict[str, float]:
-        """None: nothing is known of the host."""
-        return {}
 
     def _reached(self, host: Connection, plan: SystemPlan, deadline: Deadline) -> SshConnection:
         """Connection to the guest, when its SSH server lets us in."""

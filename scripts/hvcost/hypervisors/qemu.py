@@ -38,7 +38,7 @@ class Options:
 
     nic: str = field(default="virtio", metadata={"allowed": tuple(NICS)})
     machine_type: str = field(default="pc", metadata={"allowed": ("pc", "q35")})
-    cpu_model: str = "max"
+    cpu_model: str = "qemu64"
 
 
 class Driver(Hypervisor):
@@ -57,7 +57,7 @@ class Driver(Hypervisor):
     ready_timeout_s = 900.0
 
     def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:
-        """Makes nothing. That the disk is none is found here, and not taken for a fault of QEMU."""
+        """Make nothing. A file that is no disk is found here, so that nobody takes it for a fault of QEMU."""
         host.run(["qemu-img", "info", "-f", "qcow2", files.disk])
         return []
 

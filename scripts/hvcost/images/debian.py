@@ -95,7 +95,7 @@ def kernel_release(root: Path) -> str:
     """Release of the one kernel that is installed in the tree `root`."""
     releases = sorted(path.name for path in (root / "usr/lib/modules").iterdir())
     if len(releases) != 1:
-        raise MachineError(f"this computer: {root} holds the kernels {releases}, not one")
+        raise MachineError(f"this computer: {root} should hold one kernel, but holds {releases}")
     return releases[0]
 
 

@@ -8,6 +8,7 @@ VirtualBox's guests end in a triple fault after minutes.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,10 +31,14 @@ def unpack(computer: LocalConnection, root: Path) -> str:
          RELEASE, str(root)],
         timeout_s=UNPACK_TIMEOUT_S,
     )  # fmt: skip
+    # Beside programs and data there are devices, which cannot be copied.
+    for path in root.iterdir():
+        if path.name != "usr":
+            shutil.rmtree(path)
     said = computer.run([*command(root), "--version"]).stdout
     found = re.search(r"version (\S+)", said)
     if not found:
-        raise MachineError(f"{computer.name}: {root} holds no QEMU that starts: {said!r}")
+        raise MachineError(f"{computer.name}: the QEMU in {root} does not start: {said!r}")
     return found[1]
 
 

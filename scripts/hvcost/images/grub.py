@@ -1,6 +1,6 @@
 """GRUB on a disk image without a real disk, for machines that boot as a PC boots, from the first sector.
 
-Both parts of its boot code hold each other's places as they are built (GRUB's manual, section "Images").
+GRUB's boot code has two parts, and each holds the place of the other (GRUB's manual, section "Images").
 """
 
 from __future__ import annotations

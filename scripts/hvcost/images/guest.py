@@ -6,16 +6,15 @@ Building twice from the same packages gives the same bytes.
 from __future__ import annotations
 
 import json
-import lzma
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from hvcost.errors import MachineError, ParseError
 from hvcost.files import write_text
-from hvcost.images import debian, grub
+from hvcost.images import debian, grub, initramfs, kernel
+from hvcost.images.manifest import load as load_manifest
+from hvcost.machines import shell
 from hvcost.machines.base import sha256_of
 from hvcost.machines.local import LocalConnection
 
@@ -23,15 +22,16 @@ SERIAL_PORT = "ttyS0"
 
 
 FILES = Path(__file__).parent / "files/guest"
+# What there is beside the manifest.
+BUILT = ("disk.qcow2", "initrd.img", "vmlinux")
 ROOT_LABEL = "guest-root"
 INIT = "usr/lib/hvcost/init"
 CHANNEL = "usr/lib/hvcost/channel"
-SIGNATURE_MAGIC = b"~Module signature appended~\n"
-SIGNATURE_HEADER_BYTES = 12
+SHELL = "usr/lib/hvcost/shell"
 APPLETS_FOLDER = "usr/lib/hvcost/bin"
 # Programs that commands in the guest use and that play no part in what is measured.
 APPLETS = (
-    "base64", "basename", "cat", "dd", "grep", "head", "hostname", "mkdir", "readlink", "rm", "sed",
+    "base64", "cat", "dd", "grep", "head", "hostname", "ip", "mkdir", "poweroff", "readlink", "rm", "sed",
     "setsid", "sh", "sleep", "sort", "stty", "tail", "timeout", "tr", "uname",
 )  # fmt: skip
 # What a package's installation leaves behind that differs from one time to the next, or that nothing needs.
@@ -74,30 +74,33 @@ class GuestImage:
 
 
 def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
-    """Build disk.qcow2, vmlinuz, initrd.img and manifest.json in `folder`. Needs root."""
+    """Build disk.qcow2, vmlinux, initrd.img and manifest.json in `folder`. Needs root."""
     computer = LocalConnection("this computer")
     with debian.scratch_folder(folder) as scratch:
         root = scratch / "root"
         debian.bootstrap(computer, packages, root)
         installed = dict(debian.installed_packages(computer, root))
         release = debian.kernel_release(root)
-        shutil.copyfile(root / f"boot/vmlinuz-{release}", folder / "vmlinuz")
-        _make_initramfs(computer, root, release, scratch, folder / "initrd.img")
+        packed = shutil.copyfile(root / f"boot/vmlinuz-{release}", scratch / "vmlinuz")
+        kernel.unpack(computer, root, release, folder / "vmlinux")
+        modules = debian.read_package_list(FILES / "modules")
+        init = FILES / "initramfs-init"
+        initramfs.write(computer, root, release, modules, init, scratch, folder / "initrd.img")
         boot_code = grub.boot_code(computer, root)
         for name in REMOVED:
             _remove(root / name)
-        grub.configure(root, folder / "vmlinuz", folder / "initrd.img", kernel_arguments(SERIAL_PORT))
+        grub.configure(root, packed, folder / "initrd.img", kernel_arguments(SERIAL_PORT))
         for name in ("etc/machine-id", "etc/resolv.conf"):
             (root / name).touch()
         (root / INIT).parent.mkdir(parents=True)
         shutil.copy(FILES / "init", root / INIT)
         shutil.copy(FILES / "channel", root / CHANNEL)
+        shutil.copy(shell.SCRIPT, root / SHELL)
         (root / INIT).chmod(0o755)
         (root / APPLETS_FOLDER).mkdir()
         for applet in APPLETS:
             (root / APPLETS_FOLDER / applet).symlink_to("/usr/bin/busybox")
         debian.make_disk(computer, root, folder / "disk.qcow2", shape.disk_gib, ROOT_LABEL, boot_code)
-    files = ("disk.qcow2", "initrd.img", "vmlinuz")
     manifest = {
         "format": 1,
         "release": debian.RELEASE,
@@ -105,7 +108,7 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         "build": asdict(shape) | {"packages": list(packages)},
         "files": {
             name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
-            for name in files
+            for name in BUILT
         },
         "packages": installed,
     }
@@ -114,93 +117,16 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
 
 def load(manifest: Path) -> GuestImage:
     """The guest that a manifest describes; MachineError if its files are not beside it."""
-    try:
-        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        checksums = {name: entry["sha256"] for name, entry in data["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ParseError(f"{manifest}: not the manifest of a guest image: {error!r}") from error
+    checksums = load_manifest(
+        manifest, "guest", lambda data: {name: entry["sha256"] for name, entry in data["files"].items()}
+    )
     folder = manifest.parent
-    for name in checksums:
-        if not (folder / name).is_file():
-            raise MachineError(
-                f"this computer: {folder / name} is missing; build it with `snakemake -f {manifest}`"
-            )
     return GuestImage(
         disk=folder / "disk.qcow2",
-        kernel=folder / "vmlinuz",
+        kernel=folder / "vmlinux",
         initramfs=folder / "initrd.img",
         checksums=checksums,
     )
-
-
-def _make_initramfs(
-    computer: LocalConnection, root: Path, release: str, scratch: Path, archive: Path
-) -> None:
-    """Write an initramfs with BusyBox, the modules of files/modules, unpacked, and files/initramfs-init."""
-    tree = scratch / "initramfs"
-    modules = tree / "usr/lib/modules" / release
-    for name in ("dev", "proc", "sys", "root", "usr/bin"):
-        (tree / name).mkdir(parents=True)
-    for name in ("bin", "sbin", "lib"):
-        (tree / name).symlink_to("usr/bin" if name != "lib" else "usr/lib")
-    shutil.copy(root / "usr/bin/busybox", tree / "usr/bin/busybox")
-    for applet in computer.run([str(root / "usr/bin/busybox"), "--list"]).stdout.split():
-        if applet != "busybox":
-            (tree / "usr/bin" / applet).symlink_to("busybox")
-    wanted = debian.read_package_list(FILES / "modules")
-    source = root / "usr/lib/modules" / release
-    for path in _with_dependencies(source, wanted):
-        target = modules / path.removesuffix(".xz")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_without_signature(lzma.decompress((source / path).read_bytes())))
-    for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
-        shutil.copy(source / name, modules / name)
-    computer.run(["depmod", "--basedir", str(tree), release])
-    for index in modules.glob("modules.*.bin"):
-        index.unlink()
-    shutil.copy(FILES / "initramfs-init", tree / "init")
-    (tree / "init").chmod(0o755)
-    debian.set_times(tree)
-    names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
-    computer.run(
-        ["cpio", "--create", "--quiet", "--format=newc", "--reproducible", "--owner=+0:+0",
-         "--directory", str(tree), "--file", str(archive.resolve())],
-        stdin="\n".join(names).encode(),
-    )  # fmt: skip
-
-
-def _without_signature(module: bytes) -> bytes:
-    """A kernel module without what is appended to sign it, so that the guest does not compute its checksum.
-
-    The last bytes are a struct module_signature, whose last field is the signature's length, and a magic text
-    (Linux, scripts/sign-file.c).
-    """
-    if not module.endswith(SIGNATURE_MAGIC):
-        return module
-    end = len(module) - len(SIGNATURE_MAGIC)
-    length = int.from_bytes(module[end - 4 : end], "big")
-    return module[: end - SIGNATURE_HEADER_BYTES - length]
-
-
-def _with_dependencies(source: Path, wanted: Sequence[str]) -> list[str]:
-    """Paths below `source` of kernel modules and of all that they need (modules.dep, depmod(8))."""
-    needs: dict[str, list[str]] = {}
-    paths: dict[str, str] = {}
-    for line in (source / "modules.dep").read_text().splitlines():
-        path, _, rest = line.partition(":")
-        needs[path] = rest.split()
-        paths[Path(path).name.split(".")[0].replace("-", "_")] = path
-    builtin = {
-        Path(line).name.split(".")[0].replace("-", "_")
-        for line in (source / "modules.builtin").read_text().splitlines()
-    }
-    found: set[str] = set()
-    for name in (module.replace("-", "_") for module in wanted):
-        if name in paths:
-            found |= {paths[name], *needs[paths[name]]}
-        elif name not in builtin:
-            raise MachineError(f"this computer: the guest's kernel has no module {name}")
-    return sorted(found)
 
 
 def _remove(path: Path) -> None:

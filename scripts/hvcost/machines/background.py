@@ -1,139 +1,165 @@
-"""A process in the background of one repetition, such as a server: started, watched and ended on any machine.
+"""A process in the background of runs, such as a server: started, watched and ended on any machine.
 
-Its output goes to files in a private folder there; it is read when the report of the run has appeared,
-since a process that is stopped before has nothing, or half of it, to say.
+It stays for all runs that need the same one, as the study's server did. One whose run failed is ended, so
+that nothing of it reaches the next. Its output goes to files in a private folder there, which are read after
+the run, and not while something is measured.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hvcost.errors import CommandError, MachineError, shown
-from hvcost.machines.base import CommandResult, Connection
 from hvcost.machines.deadline import Deadline
-from hvcost.machines.witness import CLOCKS, heard
+from hvcost.machines.shell import Shell
+from hvcost.machines.witness import heard
 from hvcost.model.process import Bound, Listening, Process
 from hvcost.model.record import End, Reading
 
 START_TIMEOUT_S = 120.0
 REPORT_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
-POLL_S = 0.5
-
-# Arguments: folder, tcp, udp or none, port in hexadecimal, limit in s, command.
-# Listening sockets have the state 0A in /proc/net/tcp, bound ones 07 in /proc/net/udp (proc(5)). The shell
-# reads it itself: where the machine is translated twice, each program that is started takes a good part of a
-# second.
-START = (
-    CLOCKS
-    + """
-folder=$1 kind=$2 port=$3 limit=$4; shift 4
-case $kind in tcp) wanted=0A ;; udp) wanted=07 ;; esac
-taken() {
-    for table in "/proc/net/$kind" "/proc/net/${kind}6"; do
-        [ ! -r "$table" ] || while read -r _ local _ state _; do
-            case $local-$state in *":$port-$wanted") return 0 ;; esac
-        done <"$table"
-    done
-    return 1
-}
-# One that a lost session has left; its process id may belong to somebody else by now.
-if pid=$(cat "$folder/pid" 2>/dev/null) && grep -qs '^timeout' "/proc/$pid/cmdline"; then
-    kill "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-fi
-[ "$kind" != none ] && taken &&
-    { echo "another program listens at port $((0x$port)) already" >&2; exit 1; }
-rm -rf "$folder"
-mkdir -m 0700 "$folder" || exit 1
-# On a full disk its output would be lost without a word.
-printf '%65536s' '' 2>/dev/null >"$folder/stdout" ||
-    { echo "there is no room for its output in $folder" >&2; exit 1; }
-setsid timeout "$limit" "$@" >"$folder/stdout" 2>"$folder/stderr" </dev/null &
-echo $! >"$folder/pid" || { kill $!; exit 1; }
-until [ "$kind" = none ] || taken; do
-    kill -0 "$!" 2>/dev/null || { cat "$folder/stdout" "$folder/stderr" >&2; exit 1; }
-    sleep 0.1
-done
-clocks
-"""
-)
-# Exit code 1: it has ended, so that there is nothing more to come.
-READ = 'kill -0 "$(cat "$1/pid")" 2>/dev/null; is_gone=$?; cat "$1/stdout"; exit "$is_gone"'
-# What the clocks say is told from the process' output by this line.
-OUTPUT = "@output"
-FINISH = (
-    CLOCKS
-    + f"""
-clocks; echo {OUTPUT}
-pid=$(cat "$1/pid")
-kill "$pid" 2>/dev/null
-while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-cat "$1/stdout"; cat "$1/stderr" >&2
-rm -rf "$1"
-"""
-)
+POLL_S = 0.1
+# Descriptors of the shell for its outputs; BusyBox's knows those of one digit only.
+DESCRIPTORS = ((4, 5), (6, 7), (8, 9))
+NEWS = re.compile(r"([oe])([|+])(.*)", re.DOTALL)
+GONE = "gone"
 
 
 class Background:
-    """A process on a machine. `folder` is a new folder there for its output.
+    """A process of a machine, started when it is made.
 
-    It ends by itself after its limit and some reserve, times the machine's slowness.
+    `folder` is a new folder there for its output, which the shell has open at two descriptors. It ends by
+    itself after `limit_s`, times the machine's slowness. MachineError with its words if it does not start.
     """
 
-    def __init__(self, machine: Connection, process: Process, folder: str) -> None:
-        self.machine = machine
+    def __init__(
+        self, shell: Shell, process: Process, folder: str, descriptors: tuple[int, int], limit_s: float
+    ) -> None:
         self.process = process
-        self.folder = folder
-        self.limit_s = (process.limit_s + REPORT_TIMEOUT_S + START_TIMEOUT_S) * machine.slowness
-
-    def start(self) -> Reading:
-        """Start it and wait until it is ready; what the machine's clocks said then.
-
-        Raises MachineError with the process' own words if it does not start.
-        """
-        limit = str(math.ceil(self.limit_s))
-        argv = self.process.argv
-        asked_s = time.monotonic()
+        self._shell = shell
+        self._folder = folder
+        self.descriptors = descriptors
+        self._said = {"o": "", "e": ""}
+        limit = str(math.ceil((limit_s + START_TIMEOUT_S) * shell.slowness))
+        request = ["start", *map(str, descriptors), folder, *_readiness(process), limit, *process.argv]
         try:
-            said = self._script(START, *_readiness(self.process), limit, *argv).stdout
+            shell.ask(shlex.join(request), timeout_s=START_TIMEOUT_S)
         except CommandError as error:
             raise MachineError(
-                f"{self.machine.name}: the {self.process.role} `{shown(argv)}` does not start: "
+                f"{shell.name}: the {process.role} `{shown(process.argv)}` does not start: "
                 f"{error.stderr.strip()}"
             ) from error
-        return heard(self.machine, said, asked_s)
+        self._greeting = self._await_greeting()
 
-    def await_report(self, has_reported: Callable[[str], bool]) -> None:
-        """Wait until its standard output holds its report of the run, or nothing more is to come.
+    def _await_greeting(self) -> dict[str, str]:
+        """What it says before any run, which belongs to each of them."""
+        deadline = Deadline(
+            START_TIMEOUT_S * self._shell.slowness, f"{self._shell.name}: start of the {self.process.role}"
+        )
+        while True:
+            is_running, _ = self._read()
+            if self.process.greeting in self._said["o"]:
+                return self._said
+            if not is_running:
+                said = f"it ended and said {self._said}"
+                raise MachineError(f"{self._shell.name}: the {self.process.role} does not start: {said}")
+            deadline.wait_a_little(POLL_S)
+
+    def runs(self, process: Process) -> bool:
+        """Whether it is what such a process would be."""
+        return (process.argv, process.ready) == (self.process.argv, self.process.ready)
+
+    def begin(self) -> None:
+        """What it says from now on belongs to the next run."""
+        self._said = self._greeting
+
+    def await_report(self, has_reported: Callable[[Process, End], bool]) -> Reading:
+        """What the machine's clocks say when its output holds its report, or nothing more is to come.
 
         That the report is missing is no error here: it is what its output shows.
         """
         deadline = Deadline(
-            REPORT_TIMEOUT_S * self.machine.slowness,
-            f"{self.machine.name}: report of the {self.process.role}",
+            REPORT_TIMEOUT_S * self._shell.slowness, f"{self._shell.name}: report of the {self.process.role}"
         )
-        while deadline.remaining_s > 0:
-            seen = self._script(READ, check=False)
-            if seen.exit_code != 0 or has_reported(seen.stdout):
-                return
+        while True:
+            is_running, reading = self._read()
+            if not is_running or has_reported(self.process, self.end) or deadline.remaining_s == 0:
+                return reading
             deadline.wait_a_little(POLL_S)
 
-    def stop(self) -> tuple[End, Reading]:
-        """End it: what it printed, and what the machine's clocks said before."""
-        asked_s = time.monotonic()
-        result = self._script(FINISH, timeout_s=STOP_TIMEOUT_S)
-        said, _, stdout = result.stdout.partition(f"{OUTPUT}\n")
-        end = End(self.machine.name, self.process.argv, None, stdout, result.stderr, None)
-        return end, heard(self.machine, said, asked_s)
+    @property
+    def end(self) -> End:
+        """What it has said in this run, as far as that was read, after what it said when it was started."""
+        return End(self._shell.name, self.process.argv, None, self._said["o"], self._said["e"], None)
 
-    def _script(
-        self, script: str, *arguments: str, timeout_s: float = START_TIMEOUT_S, check: bool = True
-    ) -> CommandResult:
-        argv = ["sh", "-c", script, "background", self.folder, *arguments]
-        return self.machine.run(argv, timeout_s=timeout_s, check=check)
+    def stop(self) -> None:
+        """End it, and remove its folder."""
+        self._shell.ask(f"stop {shlex.quote(self._folder)}", timeout_s=STOP_TIMEOUT_S)
+
+    def _read(self) -> tuple[bool, Reading]:
+        """Take what is new; whether it runs, and the machine's clocks."""
+        out, err = self.descriptors
+        # Whether it runs is asked first: what it said before its end is then there.
+        request = f"clocks; is_running {shlex.quote(self._folder)} || echo {GONE}; news {out} o; news {err} e"
+        asked_s = time.monotonic()
+        said = self._shell.ask(request, timeout_s=START_TIMEOUT_S)
+        news, rest = _sorted(said)
+        self._said = {letter: text + news[letter] for letter, text in self._said.items()}
+        return GONE not in rest, heard(self._shell, "\n".join(rest), asked_s)
+
+
+class Backgrounds:
+    """Those of a machine that run. `runtime` is a folder there to write to.
+
+    They end by themselves after `limit_s`, times the machine's slowness.
+    """
+
+    def __init__(self, shell: Shell, runtime: str, limit_s: float) -> None:
+        self._shell = shell
+        self._runtime = runtime
+        self._limit_s = limit_s
+        self._running: list[Background] = []
+
+    def ready(self, processes: Sequence[Process]) -> list[Background]:
+        """These processes, in a new run: those that are not there yet are started, all others ended."""
+        for each in [each for each in self._running if not any(each.runs(process) for process in processes)]:
+            self._running.remove(each)
+            each.stop()
+        return [self._ready(process) for process in processes]
+
+    def _ready(self, process: Process) -> Background:
+        for each in self._running:
+            if each.runs(process):
+                each.begin()
+                return each
+        taken = [each.descriptors for each in self._running]
+        descriptors = next(pair for pair in DESCRIPTORS if pair not in taken)
+        folder = f"{self._runtime}/{process.role}"
+        started = Background(self._shell, process, folder, descriptors, self._limit_s)
+        self._running.append(started)
+        return started
+
+    def end(self) -> None:
+        """End all of them."""
+        while self._running:
+            self._running.pop().stop()
+
+
+def _sorted(said: str) -> tuple[dict[str, str], list[str]]:
+    """What `news` of shell.sh has said of each output, and the lines of all else."""
+    news, rest = {"o": "", "e": ""}, []
+    for line in said.split("\n"):
+        if found := NEWS.fullmatch(line):
+            letter, end, text = found.groups()
+            news[letter] += text + ("\n" if end == "|" else "")
+        else:
+            rest.append(line)
+    return news, rest
 
 
 def _readiness(process: Process) -> tuple[str, str]:

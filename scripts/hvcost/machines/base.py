@@ -6,17 +6,29 @@ import hashlib
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hvcost.errors import CommandError, MachineError
+from hvcost.machines import shell
+from hvcost.machines.deadline import Deadline
 from hvcost.model.record import Command
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+
+# Arguments: file, text. The text is no standard input, since of that half may arrive.
+WRITE = """
+mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1.partial" && sync "$1.partial" &&
+    printf %s "$2" | cmp -s - "$1.partial" && mv "$1.partial" "$1" && exit
+rm -f "$1.partial"
+echo "$1 cannot be written" >&2
+exit 1
+"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,19 @@ class Connection(ABC):
         """Whether a command ends with exit code 0."""
         return self.run(argv, timeout_s=timeout_s, check=False).exit_code == 0
 
+    @contextmanager
+    def shell(self) -> Iterator[shell.Shell]:
+        """A shell that stays on the machine until the block ends."""
+        stream = self.open_stream(shell.start_argv(), outlives_us=True)
+        opened = shell.Shell(self.name, stream, self.journal, self.slowness)
+        try:
+            opened.wait_until_ready(
+                Deadline(shell.READY_TIMEOUT_S * self.slowness, f"{self.name}: start of a shell")
+            )
+            yield opened
+        finally:
+            opened.close()
+
     @abstractmethod
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
         """Exit code, standard output and standard error of a command."""
@@ -121,6 +146,13 @@ class Connection(ABC):
     @abstractmethod
     def put(self, source: Path, destination: str) -> None:
         """Copy a file of this computer to the machine, whole or not at all, and compare checksums."""
+
+    def write_text(self, destination: str, text: str) -> None:
+        """Write a small text (below 100 KB) to a file of the machine: whole and on its disk, or not at all.
+
+        Its folder is made if it is not there. Raises CommandError if the file cannot be written.
+        """
+        self.run(["sh", "-c", WRITE, "write", destination, text])
 
     def close(self) -> None:  # noqa: B027 - most connections hold nothing
         """Give the connection back; further calls fail."""

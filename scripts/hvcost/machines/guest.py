@@ -49,7 +49,7 @@ def booted(
     try:
         deadline = Deadline(timeout_s * host.slowness, f"{name}: boot of the guest")
         power_on()
-        console.wait_until_ready(deadline, check_alive)
+        console.console.wait_until_ready(deadline, check_alive)
         ready_after_s = round(deadline.elapsed_s, 1)
         log.info("%s: guest is ready after %.0f s", name, ready_after_s)
         configure_network(console, link)

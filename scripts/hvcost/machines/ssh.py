@@ -171,7 +171,9 @@ class SshConnection(Connection):
                 "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
             )
         except LOST as error:
-            raise MachineError(f"{self.name}: no way to {host} port {port}: {_reason(error)}") from error
+            raise MachineError(
+                f"{self.name}: {host} port {port} cannot be reached from there: {_reason(error)}"
+            ) from error
 
     def _session(self, consequence: str) -> paramiko.Transport:
         transport = self._client.get_transport()
@@ -180,8 +182,8 @@ class SshConnection(Connection):
         return transport
 
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
-        # timeout(1) ends the command on the machine as well, also when this connection is gone. Of a command
-        # that a signal ended the shell makes an exit code; so only a lost connection leaves none.
+        # timeout(1) ends the command on the machine, even when this connection is gone. The shell turns the
+        # end by a signal into an exit code, so that only a lost connection leaves none.
         limit = str(math.ceil(timeout_s) + 5)
         session = self._session(f"`{shown(argv)}` cannot be run")
         limited = [*self._as_root, "timeout", "--kill-after=5", limit, *argv]

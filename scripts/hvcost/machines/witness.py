@@ -10,6 +10,7 @@ clock. None of this depends on how fast a machine is: a slow one answers later, 
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from hvcost.errors import ParseError
 from hvcost.model.record import Reading, Witness
 
 if TYPE_CHECKING:
-    from hvcost.machines.base import Connection
+    from hvcost.machines.shell import Shell
 
 # /proc/uptime has hundredths of a second, cut off.
 UPTIME_STEP_S = 0.01
@@ -31,37 +32,6 @@ SMALLEST_STEP_S = 0.001
 RATE_TOLERANCE = 0.001
 # A card's counters may be some seconds behind. A run that took another way leaves next to nothing there.
 LEAST_CARRIED = 0.5
-
-# For scripts of sh(1): `clocks` prints the clock of the day, the uptime, and the clock of the day once more,
-# until all three were read within 20 ms. EPOCHREALTIME is a variable of bash and of BusyBox's shell. No
-# program is started, which would take longer than what is to be told apart.
-CLOCKS = r"""
-read_clocks='
-LC_ALL=C
-tries=0
-while [ "$tries" -lt 50 ]; do
-    tries=$((tries + 1)) from=$EPOCHREALTIME
-    read -r up _ </proc/uptime
-    to=$EPOCHREALTIME
-    echo "clocks $from $up $to"
-    [ $((${to%.*}${to#*.} - ${from%.*}${from#*.})) -gt 20000 ] || break
-done
-'
-clocks() {
-    if [ -n "${EPOCHREALTIME-}" ]; then eval "$read_clocks"; else bash -c "$read_clocks"; fi
-}
-"""
-# Argument: the interface. What a card does not tell (its speed without carrier, or at all) is left out.
-READ = (
-    CLOCKS
-    + r"""
-clocks || exit 1
-cd "/sys/class/net/$1" || exit 1
-for fact in statistics/rx_bytes statistics/tx_bytes speed duplex; do
-    ! value=$(cat "$fact" 2>/dev/null) || echo "${fact##*/} $value"
-done
-"""
-)
 
 _CLOCKS = re.compile(r"^clocks ([0-9]+\.[0-9]+) ([0-9]+\.[0-9]+) ([0-9]+\.[0-9]+)$", re.MULTILINE)
 _CARD = re.compile(r"^(rx_bytes|tx_bytes|speed|duplex) (\S+)$", re.MULTILINE)
@@ -94,21 +64,24 @@ class Card:
     duplex: str | None
 
 
-def ask(machine: Connection, interface: str) -> Reading:
+def ask(shell: Shell, interface: str) -> Reading:
     """A machine's clocks and one of its network cards, as they are now."""
-    asked_s = time.monotonic()
-    return heard(machine, machine.run(["sh", "-c", READ, "witness", interface]).stdout, asked_s)
+    return _ask(shell, f"clocks; card {shlex.quote(interface)}")
 
 
-def ask_clocks(machine: Connection) -> Reading:
+def ask_clocks(shell: Shell) -> Reading:
     """A machine's clocks alone, as they are now."""
+    return _ask(shell, "clocks")
+
+
+def _ask(shell: Shell, request: str) -> Reading:
     asked_s = time.monotonic()
-    return heard(machine, machine.run(["sh", "-c", f"{CLOCKS}clocks", "witness"]).stdout, asked_s)
+    return heard(shell, shell.ask(request), asked_s)
 
 
-def heard(machine: Connection, said: str, asked_s: float) -> Reading:
+def heard(shell: Shell, said: str, asked_s: float) -> Reading:
     """What a machine has just said when it was asked at `asked_s`."""
-    return Reading(machine.name, said, round(asked_s, 3), round(time.monotonic(), 3))
+    return Reading(shell.name, said, round(asked_s, 3), round(time.monotonic(), 3))
 
 
 def clocks(reading: Reading) -> Clocks:
@@ -121,7 +94,7 @@ def clocks(reading: Reading) -> Clocks:
     if not 0 <= closest.uncertainty_s <= CLOSEST_S + UPTIME_STEP_S:
         raise ParseError(
             f"{reading.machine}: its clocks could not be read together within {CLOSEST_S:g} s in "
-            f"{len(found)} attempts, so nobody knows whether they were stepped"
+            f"{len(found)} attempts, so a step would not be seen"
         )
     return closest
 

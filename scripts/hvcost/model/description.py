@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hvcost import files
 from hvcost.errors import ConfigError
 from hvcost.model import record
 from hvcost.model.link import tcp_limit_bps
+from hvcost.model.metric import RATIO, Compared
 
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
@@ -27,6 +29,8 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Claim:
     """What somebody said: a ratio of means is from `at_least` to `at_most` (None: no bound).
+
+    Or their difference, in the metric's unit, if the metric is `compared` so.
 
     It is about one `metric` (None: the primary one) of each of `workloads`.
     Systems are compared `against` another in each of `environments`, or, where `against` is None, each with
@@ -43,6 +47,7 @@ class Claim:
     at_most: float | None
     workloads: tuple[str, ...]
     metric: str | None = None
+    compared: Compared = RATIO
 
     def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
         """What is compared, each as (environment, system)."""
@@ -87,25 +92,24 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def load(path: Path) -> Description:
-    """Description from its file; ConfigError says what is wrong with it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']} instead of {FORMAT}")
-        return Description(
-            seed=content["seed"],
-            boots=content["boots"],
-            repetitions=content["repetitions"],
-            systems=content["systems"],
-            environments=tuple(map(environment_from, content["environments"])),
-            equivalence_margin=content["analysis"]["equivalence_margin"],
-            claims=tuple(_claim(claim, content["workloads"]) for claim in content["claims"]),
-            content=content,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not an experiment's description ({error}); snakemake makes it: snakemake {path}"
-        ) from error
+    """Description from its file; ParseError says what is wrong with it."""
+    remedy = f"snakemake makes it: snakemake {path}"
+    return files.read_json(path, "an experiment's description", _description, remedy)
+
+
+def _description(content: Mapping[str, Any]) -> Description:
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']} instead of {FORMAT}")
+    return Description(
+        seed=content["seed"],
+        boots=content["boots"],
+        repetitions=content["repetitions"],
+        systems=content["systems"],
+        environments=tuple(map(environment_from, content["environments"])),
+        equivalence_margin=content["analysis"]["equivalence_margin"],
+        claims=tuple(_claim(claim, content["workloads"]) for claim in content["claims"]),
+        content=content,
+    )
 
 
 def _claim(content: Mapping[str, Any], workloads: Iterable[str]) -> Claim:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hvcost.errors import ConfigError
 from hvcost.model.link import AT_LIMIT_SHARE, tcp_limit_bps
 
 LinkSpec = Mapping[str, float]
 Better = Literal["higher", "lower"]
+Compared = Literal["ratio", "difference"]
+RATIO: Compared = "ratio"
+DIFFERENCE: Compared = "difference"
 
 
 def no_limit(_link: LinkSpec) -> None:
@@ -21,8 +25,13 @@ def no_limit(_link: LinkSpec) -> None:
 class Metric:
     """A figure that a repetition has: its unit, and which way is better.
 
-    `title` is what people call it. `limit`: the best that a link (`rate_mbit`, `mtu` in bytes) lets it be, in
-    its unit; None for none.
+    `title` is what people call it, `about` what a reader has to know of it, in whole sentences. `limit`: the
+    best that a link (`rate_mbit`, `mtu` in bytes) lets it be, in its unit; None for none.
+
+    `compared`: by the ratio of means, or, where 0 is possible, by their difference, in the metric's unit.
+    `margin`: of a difference only, and needed there: up to so much, in its unit, two systems count as
+    equivalent. Ratios have the margin of the configuration. What is compared by difference has no limit,
+    since a bound of a difference says nothing.
     """
 
     name: str
@@ -30,6 +39,17 @@ class Metric:
     title: str
     better: Better = "higher"
     limit: Callable[[LinkSpec], float | None] = no_limit
+    compared: Compared = RATIO
+    margin: float | None = None
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if self.compared == RATIO and self.margin is not None:
+            raise ConfigError(f"metric {self.name}: a ratio has the configuration's margin and no other")
+        if self.compared == DIFFERENCE and not (self.margin and self.margin > 0):
+            raise ConfigError(f"metric {self.name}: a difference needs a margin above 0, in {self.unit}")
+        if self.compared == DIFFERENCE and self.limit is not no_limit:
+            raise ConfigError(f"metric {self.name}: what is compared by difference has no limit")
 
     def is_at_limit(self, value: float, limit: float | None) -> bool:
         """Whether a value is so near to the link's limit that it may be the link's own."""
@@ -52,4 +72,14 @@ THROUGHPUT = Metric(
     "TCP throughput",
     limit=lambda link: tcp_limit_bps(link["rate_mbit"], link["mtu"]),
 )
-HOST_CPU = Metric("host_cpu", "s/Gbit", "host processor time", better="lower")
+HOST_CPU = Metric(
+    "host_cpu",
+    "s/Gbit",
+    "host processor time",
+    better="lower",
+    about=(
+        "It is what all processors of the host spent during a run, for each gigabit that arrived, in "
+        "seconds: the guest’s own work, the hypervisor’s and the host’s. Under Xen it is the sum of all "
+        "domains."
+    ),
+)

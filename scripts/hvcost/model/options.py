@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import Field, fields
+from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -24,7 +25,7 @@ KINDS = {bool: "true or false", int: "an integer", str: "a text", type(None): "n
 def checked(kind: type[Options], given: Mapping[str, Any]) -> Options:
     """The options as their dataclass; ConfigError that names the key and what is allowed."""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     for key, value in given.items():
         if key not in known:
             raise ConfigError(f"{key}: unknown option; allowed: {listed(known) if known else 'none'}")
@@ -32,6 +33,12 @@ def checked(kind: type[Options], given: Mapping[str, Any]) -> Options:
         if not _is_allowed(value, types, known[key].metadata):
             raise ConfigError(f"{key}: {value!r} is not allowed; allowed: {_allowed(types, known[key])}")
     return kind(**given)
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """Types of a dataclass's fields: there is one check for every raw record."""
+    return get_type_hints(kind)
 
 
 def _is_allowed(value: object, types: tuple[type, ...], limits: Mapping[str, Any]) -> bool:

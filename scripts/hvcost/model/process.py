@@ -30,7 +30,8 @@ Readiness = Listening | Bound | None
 class Process:
     """One process of a run. `role` is what its output is called in the raw file.
 
-    `limit_s`: how long the run may take before it is given up. `ready`: None if there is nothing to wait for.
+    `limit_s`: how long the run may take before it is given up. `ready`: None if there is no port to wait for.
+    `greeting`: what its output holds when it is ready; it belongs to each run that it serves.
     """
 
     role: str
@@ -38,3 +39,4 @@ class Process:
     argv: tuple[str, ...]
     limit_s: float
     ready: Readiness = None
+    greeting: str = ""

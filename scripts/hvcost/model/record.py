@@ -9,9 +9,11 @@ all of it, are read as well.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,12 +162,16 @@ def from_json(text: str, source: str, session: str) -> Record:
 
     A text of format 1 needs no session's.
     """
-    data = _object(text, source)
+    return _from_json(text, source, _Shared(session))
+
+
+def _from_json(text: str, source: str, shared: _Shared) -> Record:
+    data = files.parse_json(text, source, "a raw record", dict)
     try:
         if data.get("format") == 1:
             data = _of_format_1(data)
         elif data.get("format") == FORMAT:
-            data = _joined(data, session, source)
+            data = _joined(data, shared, source)
         else:
             raise ParseError(f"{source}: not a raw record of format 1 or {FORMAT}")
         record = Record(**data)
@@ -198,8 +204,20 @@ def files_in(folder: Path) -> list[Path]:
 
 def read(path: Path) -> Record:
     """Record from a file, and its session's beside it; ParseError if they do not hold one."""
-    session = path.with_name(SESSION_FILE)
-    return from_json(_content(path), str(path), _content(session) if session.is_file() else "")
+    (record,) = read_all([path])
+    return record
+
+
+def read_all(paths: Iterable[Path]) -> Iterator[Record]:
+    """Records from files, one after the other; what those of a folder share is read once.
+
+    ParseError if one of them holds none.
+    """
+    for folder, files_there in itertools.groupby(paths, key=lambda path: path.parent):
+        session = folder / SESSION_FILE
+        shared = _Shared(_content(session) if session.is_file() else "")
+        for path in files_there:
+            yield _from_json(_content(path), str(path), shared)
 
 
 def write(record: Record, path: Path) -> None:
@@ -227,16 +245,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _object(text: str, source: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (RecursionError, ValueError) as error:
-        raise ParseError(f"{source}: not a raw record: {error}") from error
-    if not isinstance(data, dict):
-        raise ParseError(f"{source}: not a raw record of format 1 or {FORMAT}")
-    return data
-
-
 def _of_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a record from a file that holds all of it, with two ends, each null if there is none."""
     own = {key: value for key, value in data.items() if key not in ("format", "client", "server")}
@@ -244,20 +252,30 @@ def _of_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
     return _fields(own | {"outputs": ends, "witnesses": own.get("witnesses")})
 
 
-def _joined(data: Mapping[str, Any], session: str, source: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Shared:
+    """Text of a session's file, empty if there is none, and what a record takes from it."""
+
+    text: str
+
+    @cached_property
+    def digest(self) -> str:
+        return _digest(self.text)
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        data = files.parse_json(self.text, SESSION_FILE, "what a session's repetitions share", dict)
+        return {name: data[name] for name in (*_SHARED, "spec")} | {"start": _commands(data["commands"])}
+
+
+def _joined(data: Mapping[str, Any], shared: _Shared, source: str) -> dict[str, Any]:
     """Fields of a record from its own file and its session's."""
-    if not session:
+    if not shared.text:
         raise ParseError(f"{source}: {SESSION_FILE}, which belongs to it, is not in its folder")
-    if _digest(session) != data["session"]:
+    if shared.digest != data["session"]:
         raise ParseError(f"{source}: is not of the session whose {SESSION_FILE} is beside it")
-    shared = _object(session, SESSION_FILE)
     own = {key: value for key, value in data.items() if key not in ("format", "session")}
-    spec = shared["spec"] | own["spec"]
-    return _fields(
-        own
-        | {name: shared[name] for name in _SHARED}
-        | {"spec": spec, "start": _commands(shared["commands"])}
-    )
+    return _fields(own | shared.fields | {"spec": shared.fields["spec"] | own["spec"]})
 
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from typing import Any
 import yaml
 
 from hvcost import tools
-from hvcost.analysis.metrics import analysed
+from hvcost.analysis.metrics import analysed, known
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
 from hvcost.model.description import Claim
+from hvcost.model.metric import DIFFERENCE, RATIO
 from hvcost.planning.experiment import BARE_METAL, PROVIDED, Environment, Experiment, Spec, System
 from hvcost.planning.schema import completed, raise_all
 from hvcost.wording import listed
@@ -105,7 +105,7 @@ def _wrong_systems(experiment: Experiment) -> Iterator[str]:
     baselines = [name for name, system in experiment.systems.items() if system.is_bare_metal]
     if len(baselines) > 1:
         yield (
-            f"systems: {listed(baselines)} all have the hypervisor {BARE_METAL}; "
+            f"systems: several have the hypervisor {BARE_METAL}: {listed(baselines)}; "
             "allowed: at most one, the baseline"
         )
 
@@ -116,7 +116,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
         key = f"environments.{name}"
         if name in RESERVED_ENVIRONMENTS:
             yield (
-                f"{key}: this name is taken by a folder of results; "
+                f"{key}: a folder of the results has this name; "
                 f"allowed: any but {listed(RESERVED_ENVIRONMENTS)}"
             )
         for system in environment.systems:
@@ -147,7 +147,7 @@ def _wrong_machines(key: str, environment: Environment, guest: Spec) -> Iterator
         if client["connection"] == "local" and client["interface"] is None:
             yield (
                 f"{key}.client.interface: this key is missing; "
-                "allowed: this computer's network interface that is wired to the host"
+                "allowed: the network interface of this computer that is wired to the host"
             )
         return
     if client["connection"] != "local":
@@ -212,8 +212,9 @@ def _outside(
 
 
 def _claim(name: str, spec: Spec, environments: Mapping[str, Environment], workloads: Iterable[str]) -> Claim:
-    compared = {*spec["systems"], spec["against"]}
-    everywhere = [place.name for place in environments.values() if compared.issubset(place.systems)]
+    systems = {*spec["systems"], spec["against"]}
+    everywhere = [place.name for place in environments.values() if systems.issubset(place.systems)]
+    compared = DIFFERENCE if DIFFERENCE in spec else RATIO
     return Claim(
         name=name,
         text=spec["text"],
@@ -221,10 +222,11 @@ def _claim(name: str, spec: Spec, environments: Mapping[str, Environment], workl
         against=spec["against"],
         environments=tuple(spec["environments"] or everywhere) if spec["against"] else (),
         between=tuple(spec["between"] or ()),
-        at_least=spec["ratio"].get("at_least"),
-        at_most=spec["ratio"].get("at_most"),
+        at_least=spec[compared].get("at_least"),
+        at_most=spec[compared].get("at_most"),
         workloads=tuple(spec["workloads"] or workloads),
         metric=spec["metric"],
+        compared=compared,
     )
 
 
@@ -235,11 +237,12 @@ def _wrong_claims(experiment: Experiment) -> Iterator[str]:
             yield f"{key}: allowed: either `against` with a system, or `between` with two environments"
             continue
         if claim.against and not claim.environments:
-            yield f"{key}: in no environment are all its systems measured; allowed: {_measured(experiment)}"
+            yield f"{key}: no environment measures all its systems; allowed: {_measured(experiment)}"
         yield from _wrong_measures(key, claim, experiment)
-        low, high = claim.at_least or 0, claim.at_most or math.inf
-        if low > high:
-            yield f"{key}.ratio.at_least: {low} is not allowed; allowed: at most {high}, which is at_most"
+        low, high = claim.at_least, claim.at_most
+        if low is not None and high is not None and low > high:
+            place_of = f"{key}.{claim.compared}.at_least"
+            yield f"{place_of}: {low} is not allowed; allowed: up to at_most, which is {high}"
         for environment, system in dict.fromkeys(itertools.chain.from_iterable(claim.pairs())):
             place = experiment.environments.get(environment)
             if place is None or system not in place.systems:
@@ -249,7 +252,7 @@ def _wrong_claims(experiment: Experiment) -> Iterator[str]:
 
 
 def _wrong_measures(key: str, claim: Claim, experiment: Experiment) -> Iterator[str]:
-    """Workloads that are not run, and a metric that they do not have."""
+    """Workloads that are not run, and a metric that they do not have, or that is not compared so."""
     for workload in claim.workloads:
         if workload not in experiment.workloads:
             yield (
@@ -261,6 +264,13 @@ def _wrong_measures(key: str, claim: Claim, experiment: Experiment) -> Iterator[
             yield (
                 f"{key}.metric: {claim.metric!r} is not measured by workload {workload}; "
                 f"allowed: null (the primary metric), {listed(allowed)}"
+            )
+            continue
+        metric = known()[claim.metric or allowed[0]]
+        if metric.compared != claim.compared:
+            yield (
+                f"{key}.{claim.compared}: {metric.name!r} of workload {workload} is not compared so; "
+                f"allowed: {metric.compared}"
             )
 
 

@@ -16,8 +16,8 @@ from hvcost.wording import counted
 FAILURE = re.compile(r"^\S+ \S+ ERROR hvcost\.program: (.*)", re.MULTILINE)
 
 ADVICE = (
-    "  The rest is measured. The same command tries again what failed; tables, figures and the report wait "
-    "for it. To have them of what is there: python scripts/reanalyse.py results"
+    "  Everything else was measured. The same command tries again what failed, and then makes the tables, "
+    "figures and report. To make them now, of what is there: python scripts/reanalyse.py results"
 )
 
 
@@ -34,14 +34,14 @@ class Outcome:
 
 def of_run(plan: Plan, results: Path, logs: Path, since_s: float) -> tuple[Outcome, ...]:
     """Outcome of every session that was to be run; what is older than `since_s`, Unix time, is not of it."""
-    return tuple(_of_session(planned.session, planned.runs, results, logs, since_s) for planned in plan.todo)
+    return tuple(_of_session(step.session, step.runs, results, logs, since_s) for step in plan.todo)
 
 
 def as_text(outcomes: Iterable[Outcome]) -> str:
     """The report of a run for people, a line for whatever is not as planned."""
     every = list(outcomes)
     if not every:
-        return "Measured: nothing was to be measured"
+        return "Measured: there was nothing to measure"
     runs = sum(outcome.runs for outcome in every)
     ok = sum(outcome.ok for outcome in every)
     done = [outcome for outcome in every if outcome.reason is None]

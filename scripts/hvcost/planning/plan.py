@@ -1,30 +1,29 @@
-"""The plan: sessions in their seeded random order, what is to be done now, and how long that takes.
+"""The plan: sessions in their seeded random order, all steps that are to be done now, and how far they are.
 
 The workflow writes the plan when it starts, beside the results and outside of what it tracks: a
 session that is finished stays finished when others are added, although its place in the order
-changes.
+changes. It writes it again whenever a step begins or ends. How long that takes is in `progress`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hvcost import files
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
-from hvcost.planning.experiment import Experiment
-from hvcost.tools import load_tool, options_of
-from hvcost.wording import counted, minutes
+from hvcost.planning import usual
+from hvcost.planning.experiment import THIS_COMPUTER, Experiment
+from hvcost.planning.usual import Part
 
-FORMAT = 1
-
-MACHINE_READY_S = {"emulated": 35.0}
-GUEST_READY_S = 15.0
-BETWEEN_RUNS_S = 2.0
+FORMAT = 2
+# Of everything, this is done in this order (see the priorities of the rules); then comes the analysis.
+STAGES = (tuple(usual.BUILD_S), (usual.PREPARE,), (usual.MEASURE,))
 
 
 @dataclass(frozen=True)
@@ -37,23 +36,67 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A session that is to be run: how many runs, how long, and which computers it keeps busy."""
+class Step:
+    """A job of the run: its rule with its wildcards, the computers it keeps busy, and the parts it has.
 
-    session: Session
-    runs: int
-    estimate_s: float
+    `runs`: repetitions, of a session.
+    """
+
+    rule: str
+    about: tuple[str, ...]
     computers: tuple[str, ...]
+    parts: tuple[Part, ...]
+    runs: int = 0
+
+    @property
+    def name(self) -> str:
+        """How people are told of it, and what tells it from all others."""
+        return " ".join((self.rule, *self.about))
+
+    @property
+    def stage(self) -> int:
+        """Whether it builds, prepares, measures or analyses, as a number from 0."""
+        return next((n for n, rules in enumerate(STAGES) if self.rule in rules), len(STAGES))
+
+    @property
+    def session(self) -> Session:
+        """What is measured by a step of the rule `measure_session`."""
+        environment, system, boot = self.about
+        return Session(environment, system, int(boot))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All sessions of the experiment in their order, and those of them that are to be run now."""
+    """All sessions of the experiment in their order; the steps of this run in theirs, and how far they are.
+
+    `running`: when the steps that are under way began, Unix time by name. `ended`: names of those that are
+    over, well or not.
+    """
 
     seed: int
     cores: int
     sessions: tuple[Session, ...]
-    todo: tuple[Planned, ...]
+    steps: tuple[Step, ...]
+    running: Mapping[str, float] = field(default_factory=dict)
+    ended: tuple[str, ...] = ()
+
+    @property
+    def todo(self) -> tuple[Step, ...]:
+        """The sessions that are run now."""
+        return tuple(step for step in self.steps if step.rule == usual.MEASURE)
+
+    def begun(self, name: str, at_s: float) -> Plan:
+        """The plan when a step has begun, at a Unix time."""
+        return replace(self, running={**self.running, name: at_s})
+
+    def done(self, name: str) -> Plan:
+        """The plan when a step is over, well or not."""
+        running = {other: at_s for other, at_s in self.running.items() if other != name}
+        return replace(self, running=running, ended=(*self.ended, name))
+
+    def step(self, name: str) -> Step | None:
+        """A step by its name."""
+        return next((step for step in self.steps if step.name == name), None)
 
 
 def sessions(experiment: Experiment) -> tuple[Session, ...]:
@@ -85,34 +128,19 @@ def sessions(experiment: Experiment) -> tuple[Session, ...]:
     return tuple(next(grouped[session.environment]) for session in order)
 
 
-def estimate_s(experiment: Experiment, session: Session) -> float:
-    """Expected duration of a session, from power-on to power-off."""
-    host = experiment.environment(session.environment).host
-    hypervisor = experiment.system(session.environment, session.system).hypervisor
-    driver = load_driver(hypervisor)
-    is_nested = host.get("accelerator") in ("auto", "tcg")
-    guest_s = driver.ready_nested_s if is_nested else min(GUEST_READY_S, driver.ready_nested_s)
-    runs_s = experiment.repetitions * sum(
-        load_tool(workload["tool"]).expected_s(options_of(workload)) + BETWEEN_RUNS_S
-        for workload in experiment.workloads.values()
-    )
-    return MACHINE_READY_S.get(host["connection"], 0.0) + guest_s + float(runs_s)
-
-
-def make(experiment: Experiment, todo: Collection[Session], cores: int) -> Plan:
-    """Plan of an experiment of which `todo` is to be run, up to `cores` sessions at once."""
+def make(experiment: Experiment, jobs: Iterable[tuple[str, tuple[str, ...]]], cores: int) -> Plan:
+    """Plan of an experiment, up to `cores` steps at once; `jobs` are rules with their wildcards."""
     every = sessions(experiment)
-    planned = tuple(
-        Planned(
-            session,
-            experiment.repetitions * len(experiment.workloads),
-            estimate_s(experiment, session),
-            experiment.environment(session.environment).computers,
-        )
-        for session in every
-        if session in todo
-    )
-    return Plan(experiment.seed, min(max(cores, 1), max(len(planned), 1)), every, planned)
+    places = {_about(session): place for place, session in enumerate(every)}
+    steps = [_step(experiment, rule, about) for rule, about in jobs]
+    steps.sort(key=lambda step: (step.stage, places.get(step.about, 0), step.name))
+    return Plan(experiment.seed, min(max(cores, 1), max(len(steps), 1)), every, tuple(steps))
+
+
+def whole(experiment: Experiment, cores: int) -> Plan:
+    """Plan of measuring all sessions, without what comes before and after that."""
+    jobs = [(usual.MEASURE, _about(session)) for session in sessions(experiment)]
+    return make(experiment, jobs, cores)
 
 
 def order(plan: Plan, environment: str, system: str, boot: int) -> tuple[int, int]:
@@ -126,51 +154,6 @@ def order(plan: Plan, environment: str, system: str, boot: int) -> tuple[int, in
     return plan.sessions.index(session) + 1, len(plan.sessions)
 
 
-def position(plan: Plan, environment: str, system: str, boot: int) -> tuple[int, int]:
-    """Place of a session among those that are run now, from 1, and their number.
-
-    A session that is run by hand is not among them: then its place among all sessions.
-    """
-    todo = [planned.session for planned in plan.todo]
-    session = Session(environment, system, boot)
-    if session not in todo:
-        return order(plan, environment, system, boot)
-    return todo.index(session) + 1, len(todo)
-
-
-def total_s(plan: Plan) -> float:
-    """Expected duration of all sessions that are to be run."""
-    return _duration_s(plan.todo, plan.cores)
-
-
-def remaining_s(plan: Plan, environment: str, system: str, boot: int) -> float:
-    """Expected time from a session's start to the last one's end; 0 if it is run by hand."""
-    session = Session(environment, system, boot)
-    todo = [planned.session for planned in plan.todo]
-    if session not in todo:
-        return 0.0
-    return _duration_s(plan.todo[todo.index(session) :], plan.cores)
-
-
-def as_text(plan: Plan, before: Iterable[str] = ()) -> str:
-    """What is printed before anything starts; `before` are the preparations that come first."""
-    if not plan.todo:
-        return "Nothing to measure: all sessions are there."
-    runs = sum(planned.runs for planned in plan.todo)
-    counts = f"{counted(len(plan.todo), 'session')}, {counted(runs, 'run')}"
-    lines = [f"To measure: {counts}, about {minutes(total_s(plan))}"]
-    preparations = list(before)
-    if preparations:
-        lines.append(f"  first, and not in this time: {', '.join(preparations)}")
-    for number, planned in enumerate(plan.todo, 1):
-        session = planned.session
-        lines.append(
-            f"  {number}. {session.environment} {session.system} boot {session.boot}: "
-            f"{counted(planned.runs, 'run')}, about {minutes(planned.estimate_s)}"
-        )
-    return "\n".join(lines)
-
-
 def write(plan: Plan, path: Path) -> None:
     """Write a plan so that the file is either complete or the one before."""
     text = json.dumps({"format": FORMAT} | asdict(plan), indent=1, sort_keys=True)
@@ -178,30 +161,39 @@ def write(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan:
-    """Plan from its file; ConfigError if there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+    """Plan from its file; ParseError if there is none."""
+
+    def content(data: dict[str, Any]) -> Plan:
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']}")
         return Plan(
             seed=data["seed"],
             cores=data["cores"],
             sessions=tuple(Session(**session) for session in data["sessions"]),
-            todo=tuple(
-                Planned(
-                    **planned
-                    | {
-                        "session": Session(**planned["session"]),
-                        "computers": tuple(planned["computers"]),
-                    }
-                )
-                for planned in data["todo"]
-            ),
+            steps=tuple(_step_from(step) for step in data["steps"]),
+            running=dict(data["running"]),
+            ended=tuple(data["ended"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not a plan ({error}); start the session with snakemake, which makes the plan"
-        ) from error
+
+    remedy = "start the session with snakemake, which makes the plan"
+    return files.read_json(path, "a plan", content, remedy)
+
+
+def _about(session: Session) -> tuple[str, ...]:
+    return (session.environment, session.system, str(session.boot))
+
+
+def _step(experiment: Experiment, rule: str, about: tuple[str, ...]) -> Step:
+    computers: tuple[str, ...] = (THIS_COMPUTER,)
+    if rule in (usual.PREPARE, usual.MEASURE):
+        computers = experiment.environment(about[0]).computers
+    runs = experiment.repetitions * len(experiment.workloads) if rule == usual.MEASURE else 0
+    return Step(rule, about, computers, usual.parts(experiment, rule, about), runs)
+
+
+def _step_from(data: dict[str, Any]) -> Step:
+    parts = tuple(Part(tuple(part["kind"]), part["usual_s"], part["fixed_s"]) for part in data["parts"])
+    return Step(data["rule"], tuple(data["about"]), tuple(data["computers"]), parts, data["runs"])
 
 
 def _lot(seed: int, session: Session) -> bytes:
@@ -210,16 +202,3 @@ def _lot(seed: int, session: Session) -> bytes:
 
 def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
-
-
-def _duration_s(todo: Iterable[Planned], cores: int) -> float:
-    """Duration of sessions that start in this order once a core and their computers are free."""
-    core_free_s = [0.0] * cores
-    computer_free_s: dict[str, float] = {}
-    for planned in todo:
-        core = core_free_s.index(min(core_free_s))
-        start_s = max(core_free_s[core], *(computer_free_s.get(c, 0.0) for c in planned.computers))
-        end_s = start_s + planned.estimate_s
-        core_free_s[core] = end_s
-        computer_free_s.update(dict.fromkeys(planned.computers, end_s))
-    return max([*core_free_s, *computer_free_s.values()])

@@ -63,6 +63,9 @@ def _complaint(error: Any, root: Mapping[str, Any]) -> str:
             f"allowed: {_allowed(error.schema['properties'][name], root)}"
             for name in missing
         )
+    if error.validator == "oneOf":
+        either = [name for choice in error.validator_value for name in choice["required"]]
+        return f"{key}: allowed: one of {listed(either)}"
     if "propertyNames" in error.absolute_schema_path:
         key = f"{key}: the name"
     return f"{key}: {error.instance!r} is not allowed; allowed: {_allowed(error.schema, root)}"

@@ -1,7 +1,7 @@
 """The page that answers the question: how much network performance does each hypervisor cost?
 
-`inputs` reads what the experiment left in its folder, `words` says it in sentences whose numbers know the
-row that they come from, `page` puts them into the template. The page is a pure function of the results: it
-has no time of its own, needs no network, and is the same wherever it is made. A reader can get from every
-number to the row of the data that it was rounded from.
+`inputs` reads what the experiment left in its folder, `numbers` rounds it and remembers the row that each
+number comes from, `words` says it in sentences, `page` puts them into the template. The page is a pure
+function of the results: it has no time of its own, needs no network, and is the same wherever it is made. A
+reader can get from every number to the row of the data that it was rounded from.
 """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from xml.etree import ElementTree
 
 from hvcost.analysis import measurements, rows
@@ -17,10 +16,11 @@ from hvcost.analysis.measurements import Repetition
 from hvcost.analysis.metrics import PRIMARY
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.errors import ConfigError, ParseError
+from hvcost.files import read_json
 from hvcost.model import description, record
 from hvcost.model.description import Description, Environment
 from hvcost.model.record import Record, accelerator_of
-from hvcost.report.words import Placed
+from hvcost.report.numbers import Placed
 
 # Names become parts of paths and ids; the configuration's schema allows no others.
 NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -165,17 +165,15 @@ def _workload(raw: Path) -> str:
 
 
 def _host(path: Path) -> Host:
-    data = _json(path)
-    try:
-        return Host(
+    return read_json(
+        path,
+        "a prepared host",
+        lambda data: Host(
             prepared_at=str(data["prepared_at"]),
             changes=tuple(map(str, data["changes"])),
             problems=tuple(map(str, data.get("problems", ()))),
-        )
-    except KeyError as error:
-        raise ParseError(f"{path}: `{error.args[0]}` is missing") from error
-    except (TypeError, ValueError) as error:
-        raise ParseError(f"{path}: not a prepared host: {error}") from error
+        ),
+    )
 
 
 def _figures(folder: Path) -> dict[str, Figure]:
@@ -184,8 +182,10 @@ def _figures(folder: Path) -> dict[str, Figure]:
 
 def _figure(path: Path) -> Figure:
     content = path.read_bytes()
+    # What it says comes first (`style.rendered`); the picture behind it may be megabytes.
+    head, found, _picture = content.partition(b"</desc>")
     try:
-        svg = ElementTree.fromstring(content)
+        svg = ElementTree.fromstring(head + b"</desc></svg>" if found else content)
         _left, _top, width, height = map(float, svg.attrib["viewBox"].split())
         title, description = (svg.findtext(f"{SVG}{tag}") or svg.findtext(tag) for tag in ("title", "desc"))
     except (ElementTree.ParseError, KeyError, ValueError) as error:
@@ -194,15 +194,3 @@ def _figure(path: Path) -> Figure:
         raise ParseError(f"{path}: a figure without `title` or `desc`")
     data = "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")
     return Figure(title, " ".join(description.split()), data, width, height)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ParseError(f"{path}: not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise ParseError(f"{path}: not a JSON object")
-    return data

@@ -13,14 +13,14 @@ import jinja2
 from markupsafe import Markup
 
 from hvcost.analysis.measurements import as_measured
-from hvcost.analysis.metrics import PRIMARY
+from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.figures import Subject
 from hvcost.model.link import tcp_limit_bps
-from hvcost.model.metric import HOST_CPU
+from hvcost.model.metric import HOST_CPU, Metric
 from hvcost.model.record import Record, accelerator_of
-from hvcost.report import words
+from hvcost.report import numbers, words
 from hvcost.report.inputs import Figure, Place, Results, Session
-from hvcost.report.words import Cell, Number
+from hvcost.report.numbers import Cell, Number
 from hvcost.wording import sentence_case
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ NOT_RECORDED = "not recorded"
 STUDY_LINK = {"rate_mbit": 100, "mtu": 1500}
 # Charts in the order in which they are shown, by the beginning of their names, and how to read them.
 CAPTIONS = {
-    "ratios": "Each system beside bare metal, with the 95 % interval of the ratio.",
+    "ratios": "Each system beside bare metal, with its 95 % interval.",
     "means": "Mean of each system in each environment, among the repetitions that it is the mean of.",
     "environments": "Each system in one environment against itself in the other.",
     "repetitions": "Every repetition of every hypervisor; a failed one is an ✕ below the axis.",
@@ -48,7 +48,7 @@ CAPTIONS = {
 class Group:
     """What can be compared directly: the cells of one environment and one workload, by their cost.
 
-    `cells` are of the workload's primary metric, `spent` of the processor time of the host.
+    `cells` are of one metric, mostly the workload's primary one, `spent` of the processor time of the host.
     """
 
     place: Place
@@ -73,6 +73,20 @@ class Group:
     def unmeasured(self) -> list[str]:
         """Systems of the plan of which there is nothing."""
         return words.unmeasured(list(self.place.environment.hypervisors), self.cells)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A metric that is looked at beside the primary ones of an environment; a group for each workload."""
+
+    metric: Metric
+    groups: tuple[Group, ...]
+    charts: tuple[tuple[str, Figure], ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Cells of all workloads."""
+        return [cell for group in self.groups for cell in group.cells]
 
 
 @dataclass(frozen=True)
@@ -128,8 +142,9 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["unit_of"] = words.unit
-    environment.filters["title_of"] = lambda row: sentence_case(words.title(row))
+    environment.filters["unit_of"] = numbers.unit
+    environment.filters["beside_of"] = numbers.beside_of
+    environment.filters["sentence_case"] = sentence_case
     environment.tests["number"] = lambda part: isinstance(part, Number)
     groups = [group for place in results.places for group in _groups(place)]
     cells = [cell for group in groups for cell in group.cells]
@@ -138,6 +153,7 @@ def render(results: Results) -> str:
     return environment.get_template("template.html.j2").render(
         style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
         words=words,
+        numbers=numbers,
         results=results,
         groups=groups,
         cells=cells,
@@ -147,13 +163,14 @@ def render(results: Results) -> str:
         first_charts=_first_charts(results, groups),
         titles=words.listed(list(titles)),
         primary=primary,
-        secondary=secondary,
+        sections=sections,
+        subjects=_names(results),
         same=[pair for pair in results.comparisons.rows if pair.row.same and pair.row.role == PRIMARY],
         families=_by(
             (pair for pair in results.comparisons.rows if not pair.row.same), lambda pair: pair.row.family
         ),
         claims=_by(results.claims.rows, lambda claim: claim.row.claim),
-        study_limit=words.mbit(tcp_limit_bps(**STUDY_LINK)),
+        study_limit=numbers.mbit(tcp_limit_bps(**STUDY_LINK)),
         charts=_charts,
         progress=progress,
         failures=[failure for place in results.places for failure in failures(place)],
@@ -187,10 +204,35 @@ def primary(place: Place) -> list[Cell]:
     return [cell for cell in place.statistics.rows if cell.row.role == PRIMARY]
 
 
-def secondary(place: Place) -> dict[str, list[Cell]]:
-    """Cells of the metrics that are looked at beside them, by metric."""
+def sections(place: Place) -> list[Section]:
+    """The metrics that are looked at beside them, each with its workloads."""
     others = [cell for cell in place.statistics.rows if cell.row.role != PRIMARY]
-    return _by(others, lambda cell: cell.row.metric)
+    found = []
+    for name, cells in _by(others, lambda cell: cell.row.metric).items():
+        by_workload = _by(cells, lambda cell: cell.row.workload)
+        subjects = [Subject(workload, known()[name], is_primary=False) for workload in by_workload]
+        groups = [Group(place, workload, tuple(words.by_cost(own))) for workload, own in by_workload.items()]
+        charts = _charts(place.figures, [subject.name for subject in subjects])
+        found.append(Section(known()[name], tuple(groups), tuple(charts)))
+    return found
+
+
+def _names(results: Results) -> list[str]:
+    """What charts are called after: each workload, then its secondary metrics."""
+    measured = {
+        (cell.row.workload, cell.row.metric): Subject(
+            cell.row.workload, known()[cell.row.metric], cell.row.role == PRIMARY
+        )
+        for place in results.places
+        for cell in place.statistics.rows
+    }
+    return [
+        name
+        for workload in _workloads(results)
+        for name in dict.fromkeys(
+            (workload, *(each.name for each in measured.values() if each.workload == workload))
+        )
+    ]
 
 
 def _workloads(results: Results) -> list[str]:
@@ -211,27 +253,22 @@ def _first_charts(results: Results, groups: Sequence[Group]) -> list[Figure]:
     }
     found: list[Figure | None] = []
     for workload in _workloads(results):
-        names = [workload, *([_processor_time(workload)] if workload in hidden else [])]
+        processor_time = Subject(workload, HOST_CPU, is_primary=False).name
+        names = [workload, *([processor_time] if workload in hidden else [])]
         figures = results.figures
         found += [figures.get(f"ratios-{name}", figures.get(f"means-{name}")) for name in names]
     return [figure for figure in found if figure]
 
 
-def _processor_time(workload: str) -> str:
-    """What charts of the host's processor time are called after."""
-    return Subject(workload, HOST_CPU, is_primary=False).name
-
-
 def _charts(
-    figures: Mapping[str, Figure], workloads: Iterable[str], but: Sequence[Figure] = ()
+    figures: Mapping[str, Figure], names: Iterable[str], but: Sequence[Figure] = ()
 ) -> list[tuple[str, Figure]]:
-    """Charts in their order, each with how to read it; all but those that are shown elsewhere."""
+    """Charts that are called after these, each with how to read it, but those that are shown elsewhere."""
     found = [
-        (caption, figures[name])
-        for workload in workloads
+        (caption, figures[f"{kind}-{name}"])
+        for name in names
         for kind, caption in CAPTIONS.items()
-        for name in (f"{kind}-{workload}", f"{kind}-{_processor_time(workload)}")
-        if name in figures
+        if f"{kind}-{name}" in figures
     ]
     return [(caption, figure) for caption, figure in found if figure not in but]
 
@@ -253,7 +290,7 @@ def _progress(place: Place, system: str, runs_of_session: int) -> Progress:
         ok=ok,
         failed=len(own) - ok,
         unmeasured_boots=tuple(session.boot for session in sessions if session.record is None),
-        target=rows[0] if rows else words.CONFIGURATION,
+        target=rows[0] if rows else numbers.CONFIGURATION,
     )
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Generic, TypeVar
 
-from hvcost.analysis.diagnostics import LAG1_FOUND
-from hvcost.analysis.differences import SIGNIFICANCE
 from hvcost.analysis.metrics import known
 from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    LAG1_FOUND,
     REFUTED,
-    SIGNIFICANT_DIGITS,
+    SIGNIFICANCE,
     SUPPORTED,
     WITHIN_MARGIN,
     CellStatistics,
@@ -24,14 +22,21 @@ from hvcost.analysis.rows import (
 )
 from hvcost.model.description import BASELINE, PLAYERS, UNDER_XEN, Environment
 from hvcost.model.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
-from hvcost.model.metric import THROUGHPUT
-from hvcost.wording import counted, sentence_case
+from hvcost.model.metric import DIFFERENCE, Metric
+from hvcost.report import numbers
+from hvcost.report.numbers import (
+    CONFIGURATION,
+    PLANNED,
+    Cell,
+    Number,
+    Pair,
+    Share,
+    amount,
+    median,
+    unit,
+)
+from hvcost.wording import counted, difference_unit, sentence_case
 
-T = TypeVar("T")
-
-DIGITS = 3
-CONFIGURATION = "configuration"
-PLANNED = "planned"
 NAMES = {
     BASELINE: "bare metal",
     UNDER_XEN: "bare metal under Xen",
@@ -41,27 +46,6 @@ NAMES = {
     "virtualbox": "VirtualBox",
     "xen": "Xen",
 }
-
-
-@dataclass(frozen=True)
-class Placed(Generic[T]):
-    """A row of a table and the id that it has in the page."""
-
-    row: T
-    id: str
-
-
-Cell = Placed[CellStatistics]
-Pair = Placed[PairComparison]
-Claim = Placed[ClaimVerdict]
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number as it is shown, and the id in the page of where it has all its digits."""
-
-    text: str
-    target: str
 
 
 Sentence = tuple[str | Number, ...]
@@ -81,7 +65,7 @@ def plain(sentence: Sentence) -> str:
     return "".join(part if isinstance(part, str) else part.text for part in sentence)
 
 
-# Names and numbers
+# Names
 
 
 def name(system: str) -> str:
@@ -95,102 +79,19 @@ def start(system: str) -> str:
     return sentence_case(said) if system in NAMES else said
 
 
-def listed(items: Sequence[str]) -> str:
-    """Items as one would say them: `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
-
-
-def rounded(value: float, digits: int = DIGITS) -> str:
-    """So many significant digits, never as a power of ten; whole numbers in full."""
-    if abs(value) >= 10**digits - 0.5:
-        text = f"{value:.0f}"
-    elif 0 < abs(value) < 1e-4:
-        text = f"{value:.{digits + 4}f}"
-    else:
-        text = f"{value:#.{digits}g}".rstrip(".")
-    return text.replace("-", "−")
-
-
-def bracketed(value: float, low: float | None, high: float | None) -> str:
-    """A value with its interval, if it has one, in as many digits as tell the interval's ends apart."""
-    if low is None or high is None:
-        return rounded(value)
-    candidates = range(DIGITS, SIGNIFICANT_DIGITS)
-    apart = (n for n in candidates if rounded(low, n) != rounded(high, n))
-    digits = next(apart, DIGITS)
-    return f"{rounded(value, digits)} [{rounded(low, digits)}, {rounded(high, digits)}]"
-
-
-def mbit(bps: float) -> str:
-    """A rate in Mbit/s, without its unit."""
-    return rounded(bps / 1e6)
-
-
-def amount(row: CellStatistics, value: float) -> str:
-    """A value of a row in the unit that people use, without it."""
-    return mbit(value) if row.unit == THROUGHPUT.unit else rounded(value)
-
-
-def unit(row: CellStatistics) -> str:
-    """The unit that people use for a row's values."""
-    return "Mbit/s" if row.unit == THROUGHPUT.unit else row.unit
+def metric(row: CellStatistics) -> Metric:
+    """A row's metric."""
+    return known()[row.metric]
 
 
 def title(row: CellStatistics) -> str:
     """What people call a row's metric."""
-    return known()[row.metric].title
+    return metric(row).title
 
 
-def percent(ratio: float) -> str:
-    """A ratio in percent."""
-    return f"{rounded(100 * ratio)} %"
-
-
-def margin(ratio: float) -> str:
-    """The margin of equivalence in percent."""
-    return f"{100 * ratio:g} %"
-
-
-def p_value(p: float) -> str:
-    """A p-value, as far as it means anything."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def share(row: CellStatistics) -> str:
-    """A cell's share of bare metal."""
-    return "none" if row.ratio is None else str(Share(row.ratio, row.ratio_low, row.ratio_high))
-
-
-@dataclass(frozen=True)
-class Share:
-    """A ratio in percent, with as many decimals as its interval bears."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-
-    @property
-    def decimals(self) -> int:
-        """The fewest with which the ends of the interval can be told from each other."""
-        least = 1 if self.ratio < 0.1 else 0
-        if self.low is None or self.high is None:
-            return least
-        low, high = 100 * self.low, 100 * self.high
-        return next((n for n in (0, 1, 2) if n >= least and round(low, n) < round(high, n)), 2)
-
-    @property
-    def cost(self) -> str:
-        """What is missing to the whole."""
-        return self._percent(1 - round(self.ratio, self.decimals + 2))
-
-    def __str__(self) -> str:
-        text = self._percent(self.ratio)
-        if self.low is None or self.high is None:
-            return f"{text} %"
-        return f"{text} % [{self._percent(self.low)}, {self._percent(self.high)}]"
-
-    def _percent(self, ratio: float) -> str:
-        return f"{100 * ratio:.{self.decimals}f}"
+def listed(items: Sequence[str]) -> str:
+    """Items as one would say them: `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 # The answer
@@ -198,7 +99,7 @@ class Share:
 
 def baseline(cells: Iterable[Cell]) -> Cell | None:
     """Bare metal among the cells of an environment and a workload, if it has a figure."""
-    found = (cell for cell in cells if cell.row.hypervisor == BASELINE and cell.row.mean)
+    found = (cell for cell in cells if cell.row.hypervisor == BASELINE and cell.row.mean is not None)
     return next(found, None)
 
 
@@ -208,7 +109,7 @@ def by_cost(cells: Iterable[Cell]) -> list[Cell]:
     def rank(cell: Cell) -> tuple[bool, bool, float]:
         row = cell.row
         value = row.mean or 0.0
-        is_lower_better = known()[row.metric].better == "lower"
+        is_lower_better = metric(row).better == "lower"
         return row.hypervisor != BASELINE, row.mean is None, value if is_lower_better else -value
 
     return sorted(cells, key=rank)
@@ -228,31 +129,38 @@ def _cost(cell: Cell, bare_metal: Cell | None) -> Sentence:
     row = cell.row
     who = start(row.system)
     if row.mean is None:
-        return sentence("{who}: there is no figure.", who=who)
+        is_unavailable = row.unavailable == row.planned
+        text = "{who}: nobody can have this figure." if is_unavailable else "{who}: there is no figure."
+        return sentence(text, who=who)
     mean = Number(amount(row, row.mean), cell.id)
     if cell == bare_metal:
+        if row.compared == DIFFERENCE:
+            text = "Bare metal, with no hypervisor at all: {mean} {unit} of {title}."
+            return sentence(text, title=title(row), mean=mean, unit=unit(row))
         text = "Bare metal, with no hypervisor at all, reaches {mean} {unit}."
         return sentence(text, mean=mean, unit=unit(row))
     note = f" (no interval: {row.note})" if row.note else ""
-    if bare_metal is None or bare_metal.row.mean is None or row.ratio is None:
+    if bare_metal is None or bare_metal.row.mean is None or row.effect is None:
         text = "{who} reaches a median of {median} {unit}{note}."
         note = "" if row.median_low else note
         return sentence(text, who=who, median=median(cell), unit=unit(row), note=note)
+    if row.compared == DIFFERENCE:
+        return _difference(cell, bare_metal, note)
     if row.runs_at_limit and bare_metal.row.runs_at_limit:
         return sentence(
             "{who}: this link cannot show its cost. Its median is {median} {unit}, that of bare metal "
             "{reference}, and the link carries no more than {limit}{held}.",
             who=who,
-            median=_median_alone(cell),
+            median=numbers.median_alone(cell),
             unit=unit(row),
-            reference=_median_alone(bare_metal),
+            reference=numbers.median_alone(bare_metal),
             limit=Number(amount(row, row.limit or 0.0), cell.id),
             held=_held_runs(cell, bare_metal),
         )
     reference = Number(amount(bare_metal.row, bare_metal.row.mean), bare_metal.id)
-    if known()[row.metric].better == "lower":
+    if metric(row).better == "lower":
         return _times(cell, bare_metal)
-    share = Share(row.ratio, row.ratio_low, row.ratio_high)
+    share = Share(row.effect, row.effect_low, row.effect_high)
     return sentence(
         "{verdict}: it delivers {share} of bare metal’s {title}, {mean} of {reference} {unit}{note}.",
         verdict=_verdict(cell, share, is_bound=bare_metal.row.runs_at_limit > 0),
@@ -277,7 +185,7 @@ def is_held(cell: Cell, bare_metal: Cell | None) -> bool:
 def processor_time(cell: Cell | None, bare_metal: Cell | None) -> Sentence:
     """What a system costs in processor time of the host; nothing if that is not known of both."""
     known_of_both = (
-        cell and bare_metal and cell.row.ratio is not None and cell.row.mean and bare_metal.row.mean
+        cell and bare_metal and cell.row.effect is not None and cell.row.mean and bare_metal.row.mean
     )
     return (" ", *_times(cell, bare_metal)) if cell and bare_metal and known_of_both else ()
 
@@ -285,7 +193,7 @@ def processor_time(cell: Cell | None, bare_metal: Cell | None) -> Sentence:
 def _times(cell: Cell, bare_metal: Cell) -> Sentence:
     """A metric of which less is better, beside that of bare metal."""
     row = cell.row
-    low, high = row.ratio_low, row.ratio_high
+    low, high = row.effect_low, row.effect_high
     if low is None or high is None:
         verdict = "about {ratio} times"
     elif low <= 1 <= high:
@@ -295,11 +203,41 @@ def _times(cell: Cell, bare_metal: Cell) -> Sentence:
     return sentence(
         "{who} takes " + verdict + " bare metal’s {title}, {mean} against {reference} {unit}.",
         who=start(row.system),
-        ratio=Number(bracketed(row.ratio or 0.0, low, high), cell.id),
+        ratio=Number(numbers.bracketed(row.effect or 0.0, low, high), cell.id),
         title=title(row),
         mean=Number(amount(row, row.mean or 0.0), cell.id),
         reference=Number(amount(row, bare_metal.row.mean or 0.0), bare_metal.id),
         unit=unit(row),
+    )
+
+
+def _difference(cell: Cell, bare_metal: Cell, note: str) -> Sentence:
+    """A metric where 0 is possible, beside that of bare metal: by how much it is worse."""
+    row = cell.row
+    by_cost = 1 if metric(row).better == "lower" else -1
+    effect, low, high = row.effect or 0.0, row.effect_low, row.effect_high
+    is_told_apart = low is not None and high is not None and not low <= 0 <= high
+    about = "" if is_told_apart else "about "
+    sign = by_cost
+    if low is not None and not is_told_apart:
+        text = "{who} shows no difference that could be told from chance: {difference} {of} of {title}"
+    elif not effect:
+        text = "{who} shows no difference in {title}"
+    elif effect * by_cost > 0:
+        text = f"{{who}} is worse than bare metal by {about}{{difference}} {{of}} of {{title}}"
+    else:
+        text = f"{{who}} is better than bare metal by {about}{{difference}} {{of}} of {{title}}"
+        sign = -by_cost
+    return sentence(
+        text + ", {mean} against {reference} {unit}{note}.",
+        who=start(row.system),
+        difference=Number(numbers.difference(row, sign), cell.id),
+        of=difference_unit(unit(row)),
+        title=title(row),
+        mean=Number(amount(row, row.mean or 0.0), cell.id),
+        reference=Number(amount(row, bare_metal.row.mean or 0.0), bare_metal.id),
+        unit=unit(row),
+        note=note,
     )
 
 
@@ -331,21 +269,6 @@ def _held_runs(cell: Cell, bare_metal: Cell) -> Sentence:
 
 def _runs_at_limit(cell: Cell) -> Number:
     return Number(f"{cell.row.runs_at_limit} of {cell.row.ok}", cell.id)
-
-
-def median(cell: Cell) -> Number:
-    """A cell's median with its exact interval."""
-    row = cell.row
-    if row.median is None:
-        return Number("none", cell.id)
-    if row.median_low is None or row.median_high is None:
-        return Number(amount(row, row.median), cell.id)
-    size = 1e6 if row.unit == THROUGHPUT.unit else 1.0
-    return Number(bracketed(row.median / size, row.median_low / size, row.median_high / size), cell.id)
-
-
-def _median_alone(cell: Cell) -> Number:
-    return Number(amount(cell.row, cell.row.median or 0.0), cell.id)
 
 
 def confidence(cells: Iterable[Cell]) -> str:
@@ -388,7 +311,7 @@ def limit(environment: Environment, cells: Sequence[Cell]) -> Sentence:
         "bytes that a full packet takes of it, {data} are data. {reached}",
         where=environment.id,
         rate=Number(f"{environment.link_bps / 1e6:g}", CONFIGURATION),
-        limit=Number(mbit(environment.tcp_limit_bps), cells[0].id if cells else CONFIGURATION),
+        limit=Number(numbers.mbit(environment.tcp_limit_bps), cells[0].id if cells else CONFIGURATION),
         taken=Number(str(mtu + FRAMING_BYTES), CONFIGURATION),
         data=Number(str(mtu - HEADER_BYTES), CONFIGURATION),
         reached=_reached(cells),
@@ -412,7 +335,7 @@ def _reached(cells: Sequence[Cell]) -> Sentence:
     if bare_metal is None or bare_metal.row.limit_share is None:
         text = "{near} came near it: there, this link cannot tell systems apart."
         return sentence(text if near else "No system came near it.", near=near)
-    reached = _median_alone(bare_metal)
+    reached = numbers.median_alone(bare_metal)
     if bare_metal.row.at_limit:
         return sentence(
             "Bare metal reached a median of {reached}, so hypervisors that come near cannot be told apart by "
@@ -670,39 +593,25 @@ def same_system(pair: Pair) -> Sentence:
     if differs(pair):
         text = (
             "Warning: {one} and {other} in {where} are one system under two names. They must not differ, but "
-            "they do, ratio {ratio}: something else has changed between their sessions, and may have changed "
-            "other figures of this page as much."
+            "they do, {compared} {effect}: something else has changed between their sessions, and may have "
+            "changed other figures of this page as much."
         )
     elif row.verdict == EQUIVALENT:
-        text = "{one} and {other} in {where}: no difference, as it must be, ratio {ratio}."
+        text = "{one} and {other} in {where}: no difference, as it must be, {compared} {effect}."
     else:
         text = (
-            "{one} and {other} in {where}: no difference found, as it must be, ratio {ratio}; but these "
-            "values do not show either that there is none ({verdict})."
+            "{one} and {other} in {where}: no difference found, as it must be, {compared} {effect}; but "
+            "these values do not show either that there is none ({verdict})."
         )
     return sentence(
         text,
         one=row.system_a,
         other=row.system_b,
         where=row.environment_a,
-        ratio=Number(comparison_ratio(pair), pair.id),
+        compared=row.compared,
+        effect=Number(numbers.effect(row), pair.id),
         verdict=row.verdict,
     )
-
-
-def comparison_ratio(compared: Pair | Claim) -> str:
-    """The ratio of a comparison with its interval."""
-    row = compared.row
-    return "none" if row.ratio is None else bracketed(row.ratio, row.ratio_low, row.ratio_high)
-
-
-def allowed(row: ClaimVerdict) -> str:
-    """The ratios that a claim allows."""
-    if row.at_least is not None and row.at_most is not None:
-        return f"{row.at_least:g} to {row.at_most:g}"
-    if row.at_least is not None:
-        return f"{row.at_least:g} or more"
-    return "any" if row.at_most is None else f"{row.at_most:g} or less"
 
 
 REASONS = {
@@ -714,7 +623,7 @@ REASONS = {
 
 def reason(row: ClaimVerdict) -> str:
     """Why a comparison of a claim has its verdict."""
-    why = "there is no interval" if row.ratio_low is None else REASONS.get(row.verdict, "")
+    why = "there is no interval" if row.effect_low is None else REASONS.get(row.verdict, "")
     if row.bound and row.verdict == INCONCLUSIVE:
         why = "the link leaves the interval open"
     return "; ".join(filter(None, (why, row.note)))

@@ -12,6 +12,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any, ClassVar
 
 from hvcost.errors import ConfigError, ParseError
@@ -84,22 +85,25 @@ def check_exit(role: str, end: End) -> None:
         raise ParseError(f"{role}: ended with exit code {end.exit_code} and said: {said}")
 
 
+@cache
+def _tools() -> Mapping[str, Tool]:
+    """All tools there are, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name.replace("_", "-"): each.TOOL for name, each in modules.items() if hasattr(each, "TOOL")}
+
+
 def tool_names() -> list[str]:
     """Names of all tools there are, as the configuration names them."""
-    return sorted(
-        module.name.replace("_", "-")
-        for module in pkgutil.iter_modules(__path__)
-        if hasattr(importlib.import_module(f"{__name__}.{module.name}"), "TOOL")
-    )
+    return sorted(_tools())
 
 
 def load_tool(name: str) -> Tool:
     """The tool of that name; ConfigError with the names that exist if there is none."""
-    names = tool_names()
-    if name not in names:
-        raise ConfigError(f"{name!r} is not allowed; allowed: {', '.join(names)}")
-    tool: Tool = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").TOOL
-    return tool
+    tools = _tools()
+    if name not in tools:
+        raise ConfigError(f"{name!r} is not allowed; allowed: {', '.join(sorted(tools))}")
+    return tools[name]
 
 
 def options_of(workload: Mapping[str, Any]) -> Any:

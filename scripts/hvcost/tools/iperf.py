@@ -40,6 +40,7 @@ from hvcost.model.record import End
 from hvcost.tools import TRANSFERRED, Tool, check_exit, output_of
 
 PORT = 5001
+GREETING = "Server listening on TCP port"
 
 # Linux grows a socket's send buffer up to 4 MiB (tcp_wmem); the client waits while it drains.
 SEND_BUFFER_BITS = 8 * 4 * 1024**2
@@ -171,7 +172,7 @@ class Iperf(Tool):
             client += ["-w", options.window]
         limit_s = options.duration_s + options.streams * SEND_BUFFER_BITS / SLOWEST_BPS + CONNECT_ROOM_S
         return (
-            Process("server", "server", ("iperf", "-s", "-B", address), limit_s, Listening(PORT)),
+            Process("server", "server", ("iperf", "-s", "-B", address), limit_s, Listening(PORT), GREETING),
             Process("client", "client", tuple(client), limit_s),
         )
 
@@ -282,15 +283,16 @@ def parse(text: str) -> Measurement:
     if not text.strip():
         raise ParseError("the output is empty")
     lines = text.splitlines(keepends=True)
+    # Most texts hold none: the whole is looked through once before its lines are.
     trouble = [
         line.strip()
-        for line in lines
+        for line in (lines if _TROUBLE.search(text) else ())
         if _TROUBLE.search(line) and not _WARNING.search(line) and not _OTHERS.search(line)
     ]
     if trouble:
         raise ParseError(f"iperf reports trouble: {_shown(trouble[0])}")
     banners = _CLIENT_BANNER.findall(text) + _SERVER_BANNER.findall(text)
-    is_csv = any(_CSV_LINE.search(line) or _CSV_HEADER.search(line) for line in lines)
+    is_csv = any(_CSV_LINE.match(line) or _CSV_HEADER.match(line) for line in lines)
     if is_csv and banners:
         raise ParseError("the output holds both CSV and plain reports: more than one run")
     return _parse_csv(lines) if is_csv else _parse_plain(text, lines)

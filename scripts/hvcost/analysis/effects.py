@@ -1,0 +1,98 @@
+"""What two cells' means differ by, as their metric is compared, with its interval or why there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hvcost.analysis.intervals import (
+    MIN_VALUES,
+    Bootstrap,
+    Interval,
+    difference_bootstrap,
+    ratio_bootstrap,
+    seen_in_less_than,
+)
+from hvcost.analysis.samples import Sample
+from hvcost.model.metric import RATIO, Metric
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean of one cell beside that of another: their ratio, or their difference in the metric's unit.
+
+    `note` says what is missing and why.
+    """
+
+    value: float | None
+    interval: Interval | None
+    bootstrap: Bootstrap | None
+    note: str
+
+
+def none_of(metric: Metric) -> float:
+    """The effect where nothing differs."""
+    return 1.0 if metric.compared == RATIO else 0.0
+
+
+def effect(a: Sample, b: Sample, seed: int) -> Effect:
+    """a beside b, the same wherever the pair is compared; both are of one metric."""
+    return _ratio(a, b, seed) if a.metric.compared == RATIO else _difference(a, b, seed)
+
+
+def _ratio(a: Sample, b: Sample, seed: int) -> Effect:
+    if not len(a.values) or not len(b.values) or b.values.mean() <= 0:
+        return Effect(None, None, None, shortage(a, b) or f"{_name(b)}: a mean of 0 has no ratio to it")
+    value = float(a.values.mean() / b.values.mean())
+    bootstrap = ratio_bootstrap(a.values, b.values, a.resolution, b.resolution, a.seed(seed), b.seed(seed))
+    if bootstrap is None and min(a.values.min(), b.values.min()) <= 0:
+        return Effect(value, None, None, shortage(a, b) or f"{_name(a)} or {_name(b)}: a value is 0")
+    return _trusted(a, b, value, bootstrap)
+
+
+def _difference(a: Sample, b: Sample, seed: int) -> Effect:
+    if not len(a.values) or not len(b.values):
+        return Effect(None, None, None, shortage(a, b))
+    value = float(a.values.mean() - b.values.mean())
+    if not (a.values.any() or b.values.any()):
+        return Effect(value, None, None, shortage(a, b) or _never_seen(a, b))
+    bootstrap = difference_bootstrap(
+        a.values, b.values, a.resolution, b.resolution, a.seed(seed), b.seed(seed)
+    )
+    return _trusted(a, b, value, bootstrap)
+
+
+def _trusted(a: Sample, b: Sample, value: float, bootstrap: Bootstrap | None) -> Effect:
+    """The effect with the interval of its bootstrap, if there is one."""
+    if bootstrap is None:
+        flaw = f"{_name(a)} and {_name(b)}: values without any spread, of which the last digit is not known"
+        return Effect(value, None, None, shortage(a, b) or flaw)
+    interval = bootstrap.interval()
+    lowest = 0.0 if a.metric.compared == RATIO else -math.inf
+    if not (interval.low > lowest and math.isfinite(interval.high)):
+        return Effect(value, None, bootstrap, f"{_name(a)} or {_name(b)}: values too uneven for an interval")
+    return Effect(value, interval, bootstrap, "")
+
+
+def shortage(*samples: Sample) -> str:
+    """Why there is no interval: who has too few values. Empty if nobody has."""
+    fewest = min(samples, key=lambda sample: len(sample.values))
+    count = len(fewest.values)
+    if count >= MIN_VALUES:
+        return ""
+    noun = fewest.level if count == 1 else f"{fewest.level}s"
+    return f"{_name(fewest)}: {count} {noun} with a value, an interval needs {MIN_VALUES}"
+
+
+def _never_seen(*samples: Sample) -> str:
+    """What samples of zeros can tell: in how many at most there is something else."""
+    fewest = min(samples, key=lambda sample: len(sample.values))
+    share = f"{100 * seen_in_less_than(len(fewest.values)):.0f} %"
+    return (
+        f"{' and '.join(map(_name, samples))}: all values are 0, and {len(fewest.values)} {fewest.level}s "
+        f"show only that less than {share} of them have any other (95 % confidence), not by how much"
+    )
+
+
+def _name(sample: Sample) -> str:
+    return f"{sample.system} in {sample.environment}"

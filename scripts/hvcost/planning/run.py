@@ -1,0 +1,71 @@
+"""What a run of the workflow says: warnings, what it is about to do, and what came of it.
+
+The workflow hands over which jobs it has to do, and prints the texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvcost.environments import acceleration
+from hvcost.planning import outcome, pace, plan, progress
+from hvcost.planning.experiment import Experiment
+from hvcost.planning.progress import StepLog
+
+# Rules that nothing is measured for: one only says how long everything takes, one takes changes back.
+CHECK = "check"
+RESTORE = "restore"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is to be done: its rule, and the rule's wildcards by name."""
+
+    rule: str
+    wildcards: Mapping[str, str]
+
+
+def warnings(experiment: Experiment, results: Path) -> list[str]:
+    """What a reader has to know whatever is run.
+
+    Raw files whose host is not prepared stay as they are. Sessions are measured again if their host is now
+    played in another way.
+    """
+    hosts = {name: results / name / "host.json" for name in experiment.environments}
+    otherwise = {name: acceleration.measured_otherwise(host) for name, host in hosts.items()}
+    missing = [
+        f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
+        f"Prepare the host again: snakemake --force {host}"
+        for name, host in hosts.items()
+        if not host.is_file() and any(host.parent.glob("raw/*/*/*.json"))
+    ]
+    played = [f"{name} host: {acceleration.said_of(found)}" for name, found in otherwise.items() if found]
+    return missing + played
+
+
+def at_start(
+    experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path
+) -> tuple[str, StepLog | None]:
+    """What is printed before the first job, and what watches the jobs then; the plan is written for them."""
+    every = list(jobs)
+    rules = {job.rule for job in every}
+    if RESTORE in rules:
+        return "", None
+    seen = pace.load_pace(plan_file.with_name(pace.FILE))
+    if CHECK in rules:
+        return progress.as_text(plan.whole(experiment, cores), seen), None
+    made = plan.make(experiment, [(job.rule, tuple(job.wildcards.values())) for job in every], cores)
+    plan.write(made, plan_file)
+    return progress.as_text(made, seen), StepLog(made, plan_file)
+
+
+def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
+    """What is printed after the last job of a run that began at `since_s`, Unix time.
+
+    Nothing if it ended before its plan was made.
+    """
+    if not plan_file.is_file() or plan_file.stat().st_mtime < since_s:
+        return ""
+    return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s))

@@ -1,0 +1,140 @@
+"""Processes in the background of runs: real ones, in a namespace of this computer."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hvcost.environments import network
+from hvcost.errors import MachineError
+from hvcost.machines.background import Background, Backgrounds
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.shell import Shell
+from hvcost.model.process import Bound, Listening, Process
+
+IPERF = Process("server", "server", ("iperf", "-s"), 20, Listening(5001))
+REFLECTOR = Process("reflector", "server", ("iperf", "-s", "-u"), 20, Bound(5001))
+# Says its greeting, and then a line for every file that appears in its folder.
+GREETER = """
+echo careful >&2; echo ready
+for each in one two three; do
+    until [ -e "$0/$each" ]; do sleep 0.02; done
+    echo "run $each"
+done
+sleep 600
+"""
+
+
+@pytest.fixture
+def machine() -> Iterator[LocalConnection]:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    computer = LocalConnection("this computer")
+    with network.namespace(computer, f"hvcost-test-{uuid.uuid4().hex[:8]}") as name:
+        inside = LocalConnection("lab host", computer.journal, name)
+        inside.run(["ip", "link", "set", "lo", "up"])
+        yield inside
+
+
+@pytest.fixture
+def shell(machine: LocalConnection) -> Iterator[Shell]:
+    with machine.shell() as shell:
+        yield shell
+
+
+def started(shell: Shell, process: Process, folder: Path) -> Background:
+    return Background(shell, process, str(folder), (4, 5), 60)
+
+
+def greeter(tmp_path: Path) -> Process:
+    return Process("greeter", "server", ("sh", "-c", GREETER, str(tmp_path)), 20, greeting="ready\n")
+
+
+def listening(machine: LocalConnection) -> str:
+    return machine.run(["ss", "-Hltun", "sport = :5001"]).stdout
+
+
+def test_a_server_whose_port_is_taken_does_not_start(shell: Shell, tmp_path: Path) -> None:
+    started(shell, IPERF, tmp_path / "first")
+    with pytest.raises(MachineError, match="another program listens at port 5001"):
+        started(shell, IPERF, tmp_path / "second")
+
+
+def test_a_server_of_udp_is_ready_when_it_has_bound_its_port(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    running = started(shell, REFLECTOR, tmp_path / "first")
+    assert "UNCONN" in listening(machine)
+    with pytest.raises(MachineError, match="another program listens at port 5001"):
+        started(shell, REFLECTOR, tmp_path / "second")
+    running.stop()
+    assert listening(machine) == ""
+
+
+def test_a_server_that_cannot_start_says_why(shell: Shell, tmp_path: Path) -> None:
+    process = Process("server", "server", ("no-such-server",), 20, Listening(5001))
+    with pytest.raises(MachineError, match=r"does not start.*no-such-server"):
+        started(shell, process, tmp_path / "server")
+
+
+def test_one_that_ends_by_itself_is_not_waited_for(shell: Shell, tmp_path: Path) -> None:
+    process = Process("probe", "server", ("sh", "-c", "echo begins; printf half; exit 3"), 20)
+    running = started(shell, process, tmp_path / "probe")
+    running.await_report(lambda _, end: False)
+    assert (running.end.stdout, running.end.exit_code) == ("begins\nhalf", None)
+
+
+def test_each_run_has_the_greeting_and_what_is_its_own(shell: Shell, tmp_path: Path) -> None:
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    process = greeter(tmp_path)
+    said = []
+    for each in ("one", "two"):
+        (running,) = processes.ready([process])
+        (tmp_path / each).touch()
+        running.await_report(lambda _, end, each=each: each in end.stdout)  # type: ignore[misc]
+        said.append((running.end.stdout, running.end.stderr))
+    processes.end()
+    assert said == [("ready\nrun one\n", "careful\n"), ("ready\nrun two\n", "careful\n")]
+
+
+def test_one_that_was_ended_is_started_anew(shell: Shell, tmp_path: Path) -> None:
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    (first,) = processes.ready([greeter(tmp_path)])
+    processes.end()
+    (second,) = processes.ready([greeter(tmp_path)])
+    assert first is not second
+
+
+def test_one_that_the_next_run_does_not_need_is_ended(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    processes.ready([IPERF, REFLECTOR])
+    assert len(listening(machine).splitlines()) == 2
+    processes.ready([REFLECTOR])
+    assert "LISTEN" not in listening(machine)
+    assert "UNCONN" in listening(machine)
+
+
+def test_nothing_runs_any_more_when_its_controller_is_gone(machine: LocalConnection, tmp_path: Path) -> None:
+    with machine.shell() as shell:
+        started(shell, IPERF, tmp_path / "server")
+        assert listening(machine)
+    deadline = Deadline(60, "end of the server")
+    while listening(machine):
+        deadline.wait_a_little(0.1)
+    assert not (tmp_path / "server").exists()
+
+
+def test_one_that_a_lost_session_has_left_is_ended(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    started(shell, IPERF, tmp_path / "server")
+    with machine.shell() as other:
+        running = started(other, IPERF, tmp_path / "server")
+        running.stop()
+        assert listening(machine) == ""

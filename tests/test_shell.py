@@ -1,0 +1,124 @@
+"""The shell that stays on a machine: bash and BusyBox's, as they are on this computer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hvcost.errors import CommandError, DeadlineExceeded, MachineError
+from hvcost.images.guest import FILES
+from hvcost.machines import shell as shells
+from hvcost.machines import witness
+from hvcost.machines.base import Journal
+from hvcost.machines.console import ConsoleConnection
+from hvcost.machines.deadline import Deadline
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.shell import Shell
+from hvcost.model.record import Witness
+
+SCRIPT = shells.SCRIPT.read_text()
+
+
+def opened(*argv: str) -> Shell:
+    computer = LocalConnection("here", Journal())
+    shell = Shell("here", computer.open_stream([*argv, "-c", SCRIPT], outlives_us=True), computer.journal)
+    shell.wait_until_ready(Deadline(60, "a shell"))
+    return shell
+
+
+@pytest.fixture(params=["bash", "busybox sh"])
+def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
+    argv = request.param.split()
+    assert shutil.which(argv[0]), f"{argv[0]} is not installed"
+    shell = opened(*argv)
+    yield shell
+    shell.close()
+
+
+def test_what_a_command_prints_is_the_answer(shell: Shell) -> None:
+    assert shell.ask("echo one; echo two") == "one\ntwo\n"
+    assert shell.ask("true") == ""
+    (first, second) = shell.journal.commands
+    assert (first.argv, first.exit_code) == (("eval", "echo one; echo two"), 0)
+    assert second.exit_code == 0
+
+
+def test_a_failure_has_its_words(shell: Shell) -> None:
+    with pytest.raises(CommandError, match=r"here: .*exit code 1.*No such file"):
+        shell.ask("ls /nowhere || false")
+    assert shell.ask("echo still there") == "still there\n"
+
+
+def test_a_newline_in_an_argument_arrives(shell: Shell) -> None:
+    assert shell.ask("printf %s 'a\nb'") == "a\nb"
+
+
+def test_an_answer_that_comes_too_late_is_not_the_next_one(shell: Shell) -> None:
+    with pytest.raises(DeadlineExceeded):
+        shell.ask("sleep 0.3; echo late", timeout_s=0.01)
+    assert shell.ask("echo good") == "good\n"
+
+
+def test_one_that_is_gone_is_named_with_its_last_words(shell: Shell) -> None:
+    with pytest.raises(MachineError, match=r"here: it is gone; its last words: 'farewell"):
+        shell.ask("echo farewell; exit 3")
+
+
+def test_clocks_and_cards_are_read_without_a_program(shell: Shell) -> None:
+    """No program can be found at all."""
+    shell.ask("PATH=/nowhere")
+    before = witness.ask(shell, "lo")
+    witness.check_clocks(Witness(before, witness.ask(shell, "lo")))
+    assert witness.card(before).carried_bytes >= 0
+    assert witness.card(before).speed_mbit is None
+
+
+def test_a_locale_with_a_comma_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    shell = opened("bash")
+    witness.clocks(witness.ask_clocks(shell))
+    shell.close()
+
+
+def test_a_shell_that_has_no_clock_says_so() -> None:
+    said = subprocess.run(["dash", "-c", SCRIPT], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (said.returncode, said.stdout) == (1, "its shell has no clock: install bash there\n")
+
+
+def test_a_machine_takes_bash_where_it_is_there() -> None:
+    with LocalConnection("here").shell() as shell:
+        assert "bash" in shell.ask("echo $BASH")
+
+
+def test_news_of_a_file_come_line_by_line_and_once(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("one\n  two\\n half")
+    shell.ask(f"exec 4<{file}")
+    assert shell.ask("news 4 o") == "o|one\no+  two\\n half\n"
+    with file.open("a") as more:
+        more.write(" more\n")
+    assert shell.ask("news 4 o") == "o| more\n"
+    assert shell.ask("news 4 o") == ""
+
+
+def test_the_guests_channel_runs_commands_with_both_outputs(tmp_path: Path) -> None:
+    """What the guest's console is: BusyBox's shell with the channel's file."""
+    text = (FILES / "channel").read_text().replace("/usr/lib/hvcost/shell", str(tmp_path / "shell"))
+    (tmp_path / "shell").write_text(SCRIPT)
+    (tmp_path / "channel").write_text(text.replace("/run/", f"{tmp_path}/"))
+    computer = LocalConnection("this computer")
+    with_terminal = ["socat", "STDIO", f"EXEC:busybox sh {tmp_path}/channel,pty"]
+    guest = ConsoleConnection("guest", computer.open_stream(with_terminal))
+    guest.console.wait_until_ready(Deadline(60, "channel"))
+    result = guest.run(["sh", "-c", "echo out; echo err >&2; exit 3"], check=False)
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "out\n", "err\n")
+    assert guest.run(["printf", "%s|", "a b", "c\nd", "$x"]).stdout == "a b|c\nd|$x|"
+    with pytest.raises(DeadlineExceeded, match="not done within 1 s"):
+        guest.run(["sleep", "60"], timeout_s=1)
+    with guest.shell() as shell:
+        assert shell.ask("echo the same") == "the same\n"
+    assert guest.run(["true"]).exit_code == 0
+    guest.close()
