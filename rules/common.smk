@@ -9,6 +9,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
+from hvcost.environments import acceleration
 from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
@@ -112,6 +113,8 @@ def session_priority(wildcards):
 def session_host(wildcards):
     """The prepared host: a session that was measured before is not measured again for its sake.
 
+    Unless the host is now played in another way, so that the session cannot be compared with later ones.
+
     `ancient` alone would not do. When Snakemake runs a job, it looks at no other reason to run the
     jobs behind it, so that a change of their own is overlooked; and it runs all of them if the
     file is missing. `before_update` takes the job that makes the file out of sight; that a host is
@@ -123,12 +126,18 @@ def session_host(wildcards):
     )
     if not all((folder / file).is_file() for file in SESSION_FILES):
         return host
+    if f"{wildcards.system}/boot{wildcards.boot}" in OTHERWISE[wildcards.env]:
+        return host
     if not Path(host).is_file():
         # Snakemake then takes the raw files as they are; see the warning below.
         raise WorkflowError(f"{host} is missing")
     return ancient(before_update(host))
 
 
+OTHERWISE = {
+    name: acceleration.measured_otherwise(Path("results", name, "host.json"))
+    for name in EXPERIMENT.environments
+}
 for warning in run.warnings(EXPERIMENT, Path("results")):
     logger.warning(warning)
 

@@ -31,6 +31,8 @@ def plot_table(environment: object, measurements: Path, host: Path, output: Path
 
 def plot(environment: Environment, table: tables.Table, host: Path, output: Path) -> None:
     """Draw all figures, then put them in the folder in place of older ones."""
+    accelerator, facts = _host(host)
+    environment = environment.played_by(accelerator)
     points = tables.repetitions(table)
     others = sorted({point.environment for point in points} - {environment.id})
     if others:
@@ -41,7 +43,7 @@ def plot(environment: Environment, table: tables.Table, host: Path, output: Path
     files: dict[str, bytes] = {}
     with style.house_style():
         systems = figures.systems_shown([environment], points)
-        files |= style.rendered(topology.draw(environment, _facts(host), systems))
+        files |= style.rendered(topology.draw(environment, facts, systems))
         for subject in subjects:
             for with_bare_metal in (False, True):
                 files |= style.rendered(
@@ -52,8 +54,13 @@ def plot(environment: Environment, table: tables.Table, host: Path, output: Path
     log.info("%s: %d files", output, len(files))
 
 
-def _facts(host: Path) -> topology.Facts:
-    return read_json(host, "facts of a host", lambda data: dict(data["facts"]))
+def _host(host: Path) -> tuple[str | None, topology.Facts]:
+    """How the host was decided to be played, None if it is none that is played, and its facts."""
+    return read_json(
+        host,
+        "facts of a host",
+        lambda data: ((data.get("acceleration") or {}).get("accelerator"), dict(data["facts"])),
+    )
 
 
 if __name__ == "__main__":

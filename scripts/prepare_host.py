@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hvcost import files, program
-from hvcost.environments import preparation
+from hvcost.environments import acceleration, preparation
 from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
 
@@ -30,6 +30,8 @@ def prepare(
     for change in prepared["changes"]:
         log.info("%s host: %s", prepared["environment"], change)
     files.write_text(output, json.dumps(prepared, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    if others := acceleration.measured_otherwise(output):
+        log.warning("%s host: %s", prepared["environment"], acceleration.said_of(others))
 
 
 if __name__ == "__main__":

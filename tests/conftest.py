@@ -22,7 +22,7 @@ def pytest_configure() -> None:
 
 
 # They share images and a measured experiment, which take minutes to make.
-MACHINES = ("test_end_to_end.py", "test_hypervisor_contract.py")
+MACHINES = ("test_end_to_end.py", "test_hypervisor_contract.py", "test_acceleration_machines.py")
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import emulated, network
+from hvcost.environments.acceleration import PROCESSORS
 from hvcost.errors import MachineError
 from hvcost.images import debian
 from hvcost.images.host import HostImage
@@ -166,7 +167,7 @@ def switched_on(stranger: Stranger, lab: str, by_hand: Sequence[str] = ()) -> It
         [
             *stranger.image.qemu,
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", emulated.TRANSLATED_CPU,
+            "-machine", "q35", *PROCESSORS["tcg"],
             "-smp", "2", "-m", "3072",
             "-drive", f"file={stranger.disk},format=qcow2,if=virtio,cache=unsafe",
             "-netdev", f"tap,id=card,ifname={stranger.tap},script=no,downscript=no",

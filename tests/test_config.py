@@ -114,7 +114,7 @@ def test_defaults() -> None:
         "description": "",
         "cpus": 2,
         "memory_mib": 3072,
-        "accelerator": "tcg",
+        "accelerator": "auto",
     }
     assert (env1.link["mtu"], env1.link["congestion_control"]) == (1500, "cubic")
     lab = result.environments["lab"].host
@@ -249,7 +249,7 @@ MISTAKES = [
     ),
     ("environments/env1/host/connection", "telnet", f"{ENV1}.host.connection", "'telnet' emulated local ssh"),
     ("environments/env1/host/address", "lab-host", f"{ENV1}.host.address", "unknown connection cpus"),
-    ("environments/env1/host/accelerator", "hvf", f"{ENV1}.host.accelerator", "'hvf' tcg kvm"),
+    ("environments/env1/host/accelerator", "hvf", f"{ENV1}.host.accelerator", "'hvf' auto tcg kvm"),
     ("environments/lab/host/address", REMOVE, f"{LAB}.host.address", "missing ~/.ssh/config"),
     (
         "environments/lab/host/address",

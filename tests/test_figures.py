@@ -305,6 +305,20 @@ def test_emulated_machines_are_called_so() -> None:
         assert "mulated" not in said(picture) + picture.title
 
 
+def test_who_plays_an_emulated_machine_is_said_in_the_figures_of_its_environment() -> None:
+    environment, points = data("normal")
+    played = environment.played_by("kvm")
+    pictures = [
+        topology.draw(played, factories.FACTS, {}),
+        repetitions.draw(played, points, TCP, with_bare_metal=False),
+        order.draw(played, points, TCP),
+    ]
+    for picture in pictures:
+        assert "played by KVM with nested virtualisation" in said(picture) + picture.description
+    assert "accelerator kvm" in said(pictures[0])
+    assert environment.played_by(None) == environment
+
+
 def test_several_boots_are_told_apart() -> None:
     text = said(drawn("two boots")[2])
     assert "session 1" in text

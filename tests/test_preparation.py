@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hvcost.environments.acceleration import Acceleration
 from hvcost.environments.place import Operation
 from hvcost.environments.preparation import ensure_guest, place_of_prepared
 from hvcost.errors import MachineError
@@ -30,6 +32,17 @@ def test_a_session_is_refused_on_cards_that_were_not_prepared(tmp_path: Path, ch
         return
     with pytest.raises(MachineError, match="lab host: it was prepared for another link or other hardware"):
         place_of_prepared(host_json, tmp_path, LINK, **wanted)
+
+
+def test_a_session_runs_on_the_host_as_it_was_decided_to_be_played(tmp_path: Path) -> None:
+    host_json = tmp_path / "host.json"
+    host = {"connection": "emulated", "cpus": 2, "memory_mib": 3072, "accelerator": "auto"}
+    machine = {"environment": "env1", "link": LINK, "host": host, "client": {}}
+    decided = Acceleration("kvm", "seen")
+    host_json.write_text(
+        json.dumps({"host_image": None, "machine": machine, "acceleration": asdict(decided)})
+    )
+    assert place_of_prepared(host_json, tmp_path, LINK, host, {}).acceleration == decided
 
 
 def test_a_guest_that_came_with_the_machine_is_used_as_it_is(tmp_path: Path) -> None:

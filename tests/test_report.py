@@ -27,6 +27,7 @@ from hvcost.analysis.rows import (
 )
 from hvcost.errors import HvcostError
 from hvcost.model.description import Environment, environment_from
+from hvcost.model.record import Record
 from hvcost.report import inputs, numbers, page, words
 from hvcost.report.inputs import Place, Table
 from hvcost.report.numbers import Cell, Number, Pair, Placed
@@ -316,6 +317,53 @@ def test_emulated_machines_are_never_passed_off_as_hardware() -> None:
     assert "not the speed of hardware" in words.caveat(environment())
     assert words.caveat(environment(connection="ssh")) == ""
     assert "one computer" in words.caveat(environment(connection="local"))
+
+
+def test_it_is_said_who_played_a_host_and_why() -> None:
+    known = environment()
+    played = words.played(known, {"tcg": ["kvm boot 1"]}, "/dev/kvm is missing")
+    assert played == "The host was played by QEMU’s translator: /dev/kvm is missing."
+    assert words.played(known, {"kvm": ["kvm boot 1"]}, "").endswith("by KVM with nested virtualisation.")
+    assert words.played(known, {}, "") == ""
+    assert "paths under translation" in words.caveat(known.played_by("tcg"))
+    assert "paths under nested virtualisation" in words.caveat(known.played_by("kvm"))
+
+
+def played_by(accelerator: str, *systems: str) -> list[Record]:
+    """Repetitions of systems whose host was played by an accelerator, which was found by the tool."""
+    emulator = {"qemu_version": "10.0.13", "accelerator": accelerator, "accelerator_reason": "as it was seen"}
+    made = factories.raw_records({system: STUDY[system] for system in systems})
+    return [
+        replace(
+            each,
+            spec={**each.spec, "host": {"connection": "emulated", "accelerator": "auto"}},
+            facts={**each.facts, "emulator": emulator},
+        )
+        for each in made
+    ]
+
+
+def test_the_page_says_who_played_the_host(tmp_path: Path) -> None:
+    records = played_by("kvm", "bare-metal", "kvm")
+    factories.write_results(
+        records, tmp_path, environments=[factories.environment_config("bare-metal", "kvm")]
+    )
+    html = rendered(tmp_path)
+    assert "The host was played by KVM with nested virtualisation: as it was seen." in html
+    assert "paths under nested virtualisation" in html
+    assert "not played in the same way" not in html
+
+
+def test_the_page_warns_of_sessions_that_were_played_in_different_ways(tmp_path: Path) -> None:
+    records = played_by("tcg", "bare-metal") + played_by("kvm", "kvm")
+    factories.write_results(
+        records, tmp_path, environments=[factories.environment_config("bare-metal", "kvm")]
+    )
+    warning = (
+        "Warning: the host of env1 was not played in the same way in all sessions: tcg in bare-metal boot 1; "
+        "kvm in kvm boot 1."
+    )
+    assert rendered(tmp_path).count(warning) == 2
 
 
 def certainty(*cells: Cell) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,17 @@ def test_raw_files_without_their_host_are_warned_of(experiment: Experiment, tmp_
     assert warning.endswith(f"snakemake --force {host}")
     host.write_text("{}")
     assert run.warnings(experiment, tmp_path) == []
+
+
+def test_sessions_whose_host_is_played_otherwise_now_are_warned_of(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    records = raw_records({"kvm": 2e8})
+    write_raw([replace(each, facts={"emulator": {"accelerator": "tcg"}}) for each in records], tmp_path)
+    host = tmp_path / "env1/host.json"
+    host.write_text(json.dumps({"acceleration": {"accelerator": "tcg"}}))
+    assert run.warnings(experiment, tmp_path) == []
+    host.write_text(json.dumps({"acceleration": {"accelerator": "kvm"}}))
+    (warning,) = run.warnings(experiment, tmp_path)
+    assert warning.startswith("env1 host: it is not played as it was; ")
+    assert "(kvm/boot1 tcg)" in warning

@@ -137,6 +137,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
         (folder / f"scripts/{program}.py").write_text(text)
     shutil.copy2(DATA / "config.yaml", folder / "config/config.yaml")
     (folder / "session-takes-s").write_text("0")
+    (folder / "accelerator").write_text("tcg")
     return Project(folder)
 
 
@@ -319,6 +320,29 @@ def test_guest_packages_changed(project: Project) -> None:
 def test_host_prepared_again(project: Project) -> None:
     project.run("--force", "results/env1/host.json")
     assert project.to_do() == _analysis(["env1"])
+
+
+@pytest.mark.slow
+def test_a_host_that_is_played_otherwise_is_measured_again_and_that_is_said(project: Project) -> None:
+    (project.folder / "accelerator").write_text("kvm")
+    project.run("--force", "results/env1/host.json")
+    said = "env1 host: it is not played as it was; sessions under another accelerator (bare-metal/boot1 tcg, "
+    exit_code, output = project.dry_run()
+    assert exit_code == 0
+    assert said in output
+    assert "env2 host: it is not played" not in output
+    assert project.to_do() == _sessions(["env1"]) | _analysis(["env1"])
+    one = ("results/env1/measurements/kvm.csv",)
+    assert project.to_do(*one) == {"measure_session env1 kvm 1", "parse_repetitions env1 kvm"}
+
+    # What was measured since is not measured again.
+    project.run(*one)
+    rest = _sessions(["env1"], ["bare-metal", "qemu"]) | _analysis(["env1"])
+    assert project.to_do() == rest - {"parse_repetitions env1 kvm"}
+    project.run()
+    exit_code, output = project.dry_run()
+    assert "it is not played as it was" not in output
+    assert project.to_do() == set()
 
 
 def test_host_packages_changed(project: Project) -> None:

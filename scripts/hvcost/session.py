@@ -163,7 +163,7 @@ def measure(
                 facts={
                     "software": provenance.of_this_software(),
                     "controller": _facts(LocalConnection("this computer"), "lo", versions() | tools),
-                    "emulator": {"qemu_version": operation.emulator} if operation.emulator else None,
+                    "emulator": _emulator(operation),
                     "host": host_facts,
                     "client": _facts(operation.client, operation.client_interface, tools),
                     "guest": guest_facts and {**guest_facts, **facts.versions(system.server, tools)},
@@ -205,6 +205,18 @@ def measure(
                         _ended(bench.background)
                         _check_machines(run, result.reason, (operation.host, operation.client))
     return records
+
+
+def _emulator(operation: Operation) -> Facts | None:
+    """The QEMU that plays the host, and how and why so; None if none does."""
+    if operation.emulator is None or operation.acceleration is None:
+        return None
+    played = operation.acceleration
+    return {
+        "qemu_version": operation.emulator,
+        "accelerator": played.accelerator,
+        "accelerator_reason": played.reason,
+    }
 
 
 def _facts(machine: Connection, interface: str, versions: Mapping[str, str]) -> Facts:

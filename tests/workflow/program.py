@@ -51,11 +51,15 @@ def main() -> None:
         about = json.loads(arguments.environment)["environment"]
         if Path("preparation-fails").exists():
             sys.exit("the preparation failed")
-        arguments.output.write_text(str(started_s))
+        decided = {"accelerator": Path("accelerator").read_text(), "reason": "seen"}
+        content = {"acceleration": decided, "prepared_at": started_s}
+        arguments.output.write_text(json.dumps(content))
     elif name == "measure_session":
         session = json.loads(arguments.session)
         about = " ".join(str(session[key]) for key in ("environment", "system", "boot"))
-        (arguments.output_dir / "session.json").write_text(f"{arguments.session} at {started_s}\n")
+        played = json.loads(Path(arguments.host).read_text())["acceleration"]
+        facts = {"emulator": played, "started_at": started_s}
+        (arguments.output_dir / "session.json").write_text(json.dumps({"facts": facts, "spec": session}))
         for workload in session["workloads"]:
             for repetition in range(1, session["repetitions"] + 1):
                 raw = arguments.output_dir / f"{workload}-{repetition}.json"

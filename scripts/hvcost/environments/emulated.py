@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import network
+from hvcost.environments.acceleration import PROCESSORS
 from hvcost.errors import DeadlineExceeded, MachineError
-from hvcost.hypervisors import TICKS_PER_S, BootMode
+from hvcost.hypervisors import BootMode
 from hvcost.images.host import HOST_NAME, KERNEL_ARGUMENTS, MANAGEMENT_NETWORK, HostImage
 from hvcost.machines.base import Journal
-from hvcost.machines.local import LocalConnection, end_group
+from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.machines.ssh import SshAddress, SshConnection
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ BANNER_TIMEOUT_S = 10.0
 POLL_S = 0.2
 SEEN_CHARACTERS = 2000
 XEN_AND_GUEST_MIB = 768
-# Without 5-level paging VirtualBox's BIOS boots; without RDTSCP Xen can emulate what its guests do.
-TRANSLATED_CPU = "max,-la57,-rdtscp"
 # When Xen switches SIMD registers lazily, as it does on AMD, some of them are lost under translation:
 # programs of dom0 and of guests compute nonsense once in some hundred times, and crash.
 XEN_SWITCHING = "spec-ctrl=eager-fpu"
@@ -54,7 +53,7 @@ XEN_SWITCHING = "spec-ctrl=eager-fpu"
 
 @dataclass(frozen=True)
 class Hardware:
-    """What the emulated machine consists of. `accelerator`: `tcg`, or `kvm` with nested virtualisation."""
+    """What the emulated machine consists of, and how it is played: see `acceleration`."""
 
     cpus: int
     memory_mib: int
@@ -75,14 +74,12 @@ def command_line(
 
     `guest_disk` holds the guest's files; the machine cannot write to it.
     """
-    cpu = "host" if hardware.accelerator == "kvm" else TRANSLATED_CPU
-    accelerator = "kvm" if hardware.accelerator == "kvm" else "tcg,thread=multi"
     snapshot = "off" if keep_changes else "on"
     return [
         *image.qemu,
         "-name", HOST_NAME,
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-machine", "q35", "-accel", accelerator, "-cpu", cpu,
+        "-machine", "q35", *PROCESSORS[hardware.accelerator],
         "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib),
         *_boot(image, boot_mode, hardware),
         "-drive", f"file={disk},format=qcow2,if=virtio,snapshot={snapshot},cache=unsafe",
@@ -229,10 +226,7 @@ class Boot:
 
     @property
     def cpu_time_s(self) -> float:
-        """Time of all threads (proc(5)); those that have ended are in it."""
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / TICKS_PER_S
+        return cpu_time_s(self._process)
 
 
 def _lost_timer(console: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from hvcost.environments import boot, emulated, network
+from hvcost.environments import acceleration, boot, emulated, network
 from hvcost.environments.congestion import set_congestion_control
 from hvcost.environments.custody import Custody, custody
 from hvcost.environments.place import BRIDGE, REMOTE_FILES, REMOTE_RUNTIME, Operation, Place
@@ -54,6 +54,7 @@ def in_operation(
 ) -> Iterator[Operation]:
     """The environment, exclusively. An emulated host's disk keeps what `prepare` writes and nothing else.
 
+    How an emulated host is played is decided for `prepare`, and what the place says otherwise.
     `guest`: the guest that is to be started or prepared for; an emulated host comes with its files.
     `needs_host`: whether to reach a host that is left alone otherwise.
     """
@@ -86,12 +87,11 @@ def check_host(place: Place, facts: Facts, boot_mode: BootMode = "native") -> No
         raise ProofError(
             f"{place.name} host: it should be booted as {boot_mode}, but its processor says {vendor!r}"
         )
-    if place.host["connection"] == "emulated" and boot_mode == "native":
-        accelerator = place.host["accelerator"]
-        expected = {"tcg": "TCGTCGTCGTCG", "kvm": "KVMKVMKVM"}[accelerator]
-        if vendor != expected:
+    if place.acceleration and boot_mode == "native":
+        accelerator = place.acceleration.accelerator
+        if vendor != acceleration.VENDORS[accelerator]:
             raise ProofError(
-                f"{place.name} host: host.accelerator is {accelerator!r}, but its processor says {vendor!r}"
+                f"{place.name} host: its accelerator should be {accelerator}, but its CPU says {vendor!r}"
             )
 
 
@@ -124,14 +124,22 @@ def _emulated(
         raise MachineError(f"{place.name} host: an emulated host needs a host image")
     image = host_images.load(place.host_image)
     runtime = stack.enter_context(_runtime_folder(network.prefix_of(place.state).rstrip("-")))
-    hardware = emulated.Hardware(place.host["cpus"], place.host["memory_mib"], place.host["accelerator"])
+    played = place.acceleration
     if keep:
+        played = acceleration.decide(f"{place.name} host", place.host, image, computer, runtime)
+        log.info("%s host: accelerator %s", place.name, played)
         _new_disk(place, computer, image)
     elif not place.host_disk.is_file():
         raise MachineError(
             f"{place.name} host: its disk {place.host_disk} is missing; "
             f"prepare it with `snakemake -f results/{place.name}/host.json`"
         )
+    if played is None:
+        raise MachineError(
+            f"{place.name} host: how it is played was not decided; "
+            f"prepare it with `snakemake -f results/{place.name}/host.json`"
+        )
+    hardware = emulated.Hardware(place.host["cpus"], place.host["memory_mib"], played.accelerator)
     disk = None
     if guest:
         disk = guest_disk.ensure(computer, guest, get_args(DiskFormat), place.state)
@@ -172,6 +180,7 @@ def _emulated(
         runtime=REMOTE_RUNTIME,
         guest=GUEST_FILES if disk else None,
         emulator=image.qemu_version,
+        acceleration=played,
     )
 
 

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from hvcost.environments.acceleration import Acceleration
 from hvcost.machines.base import Connection
 from hvcost.model.link import Link
 
@@ -18,7 +19,10 @@ BRIDGE = "hvcost-br0"
 
 @dataclass(frozen=True)
 class Place:
-    """Where to measure, as the configuration has it. `state` is the folder of emulated machines' disks."""
+    """Where to measure, as the configuration has it. `state` is the folder of emulated machines' disks.
+
+    `acceleration` is how the host is played; None if it is not, or if that is yet to be decided.
+    """
 
     name: str
     link: Link
@@ -26,6 +30,7 @@ class Place:
     client: Mapping[str, Any]
     state: Path
     host_image: Path | None
+    acceleration: Acceleration | None = None
 
     @property
     def is_real(self) -> bool:
@@ -54,7 +59,7 @@ class Operation:
 
     `files` and `runtime` are folders on the host: what is kept there, and what only this session uses.
     `guest` is a folder with the guest's files, as built and unchangeable, if they came with the machine.
-    `emulator` is the version of the QEMU that plays the host, if one does.
+    `emulator` is the version of the QEMU that plays the host, if one does, and `acceleration` how it does.
     """
 
     host: Connection
@@ -66,6 +71,7 @@ class Operation:
     runtime: str
     guest: str | None = None
     emulator: str | None = None
+    acceleration: Acceleration | None = None
 
 
 def link_from(spec: Mapping[str, Any]) -> Link:

@@ -9,11 +9,11 @@ import datetime
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hvcost.environments import boot, ledger
+from hvcost.environments import acceleration, boot, ledger
 from hvcost.environments.congestion import check_congestion_control, set_congestion_control
 from hvcost.environments.ledger import Ledger
 from hvcost.environments.operation import in_operation
@@ -131,6 +131,7 @@ def prepare(
         "environment": place.name,
         "machine": dict(spec),
         "host_image": str(host_image) if host_image else None,
+        "acceleration": asdict(operation.acceleration) if operation.acceleration else None,
         "facts": dict(prepared.facts),
         "prepared_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "changes": prepared.changes,
@@ -215,7 +216,8 @@ def place_of_prepared(
         machine, host_image = data["machine"], data["host_image"]
         ends = (("host", host), ("client", client))
         of_ends = [{key: machine[end].get(key) for key in of} for end, of in ends]
-        return [machine["link"], *of_ends], _place(machine, state, Path(host_image) if host_image else None)
+        place = _place(machine, state, Path(host_image) if host_image else None)
+        return [machine["link"], *of_ends], replace(place, acceleration=acceleration.of_prepared(data))
 
     prepared_for, place = read_json(host_json, "written by prepare_host", prepared)
     if prepared_for != [dict(link), dict(host), dict(client)]:

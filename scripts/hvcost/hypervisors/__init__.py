@@ -17,11 +17,11 @@ from hvcost.errors import ConfigError, MachineError, ProofError
 from hvcost.images.guest import GuestShape
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
+from hvcost.machines.local import TICKS_PER_S
 from hvcost.model.link import Link
 from hvcost.model.options import checked
 
 FOLDER = Path(__file__).parent
-TICKS_PER_S = 100  # USER_HZ, the same on every x86 machine
 
 # What the host has to be booted as: the plain kernel, or the kernel as dom0 of Xen.
 BootMode = Literal["native", "xen"]

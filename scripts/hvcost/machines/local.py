@@ -14,6 +14,7 @@ from pathlib import Path
 from hvcost.errors import DeadlineExceeded, MachineError, shown
 from hvcost.machines.base import CHUNK_BYTES, Connection, Journal, sha256_of
 
+TICKS_PER_S = 100  # USER_HZ, the same on every x86 machine
 # Putting a network back takes a moment, on a busy computer several.
 END_TIMEOUT_S = 60.0
 
@@ -108,6 +109,13 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     _close_pipes(process)
+
+
+def cpu_time_s(process: subprocess.Popen[bytes]) -> float:
+    """Processor time of all threads of a process in s (proc(5)); those that have ended are in it."""
+    stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS_PER_S
 
 
 def let_end(process: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from hvcost.model.metric import RATIO, Compared
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
 PROVIDED = "provided"
+# Who plays an emulated machine, by QEMU's accelerator.
+PLAYERS = {"tcg": "QEMU's translator", "kvm": "KVM with nested virtualisation"}
 FORMAT = 1
 
 
@@ -136,6 +138,15 @@ class Environment:
         return self.host.get("connection") == "emulated"
 
     @property
+    def player(self) -> str:
+        """Who plays an emulated host; empty as long as that is not decided."""
+        return PLAYERS.get(str(self.host.get("accelerator")), "") if self.emulated else ""
+
+    def played_by(self, accelerator: str | None) -> Environment:
+        """The same, now that it is known by which accelerator the host is played; None: nothing is known."""
+        return replace(self, host={**self.host, "accelerator": accelerator}) if accelerator else self
+
+    @property
     def title(self) -> str:
         """Name for titles; it never lets emulated machines pass for hardware."""
         name = f"{self.id}: {self.description}" if self.description else self.id
@@ -145,7 +156,8 @@ class Environment:
     def caveat(self) -> str:
         """What a reader must know before comparing the numbers with those of other computers."""
         if self.emulated:
-            return "Emulated machines: compare systems with each other, not with hardware."
+            played = f", played by {self.player}" if self.player else ""
+            return f"Emulated machines{played}: compare systems with each other, not with hardware."
         if self.host.get("connection") == self.client.get("connection") == "local":
             return "Host and client are one computer, joined by a virtual link."
         return ""

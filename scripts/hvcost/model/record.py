@@ -125,6 +125,16 @@ class Record:
 _SHARED = tuple(field.name for field in fields(Session) if field.name not in ("spec", "commands"))
 
 
+def accelerator_of(spec: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
+    """QEMU's accelerator for a session's host, from its `spec` and `facts`; None if QEMU does not play it.
+
+    Before that was decided for each host, the configuration named it.
+    """
+    emulator = facts.get("emulator") or {}
+    host = spec.get("host") or {}
+    return emulator.get("accelerator") or host.get("accelerator")
+
+
 def session_of(record: Record) -> Session:
     """What a repetition has in common with the others of its session."""
     shared = {name: getattr(record, name) for name in _SHARED}

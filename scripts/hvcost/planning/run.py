@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hvcost.environments import acceleration
 from hvcost.planning import outcome, pace, plan, progress
 from hvcost.planning.experiment import Experiment
 from hvcost.planning.progress import StepLog
@@ -27,14 +28,21 @@ class Job:
 
 
 def warnings(experiment: Experiment, results: Path) -> list[str]:
-    """What a reader has to know whatever is run: raw files whose host is not prepared stay as they are."""
+    """What a reader has to know whatever is run.
+
+    Raw files whose host is not prepared stay as they are. Sessions are measured again if their host is now
+    played in another way.
+    """
     hosts = {name: results / name / "host.json" for name in experiment.environments}
-    return [
+    otherwise = {name: acceleration.measured_otherwise(host) for name, host in hosts.items()}
+    missing = [
         f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
         f"Prepare the host again: snakemake --force {host}"
         for name, host in hosts.items()
         if not host.is_file() and any(host.parent.glob("raw/*/*/*.json"))
     ]
+    played = [f"{name} host: {acceleration.said_of(found)}" for name, found in otherwise.items() if found]
+    return missing + played
 
 
 def at_start(

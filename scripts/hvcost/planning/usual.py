@@ -58,7 +58,7 @@ def session_parts(spec: Mapping[str, Any]) -> tuple[Part, Part]:
     """
     driver = load_driver(spec["hypervisor"])
     host = spec["host"]
-    is_nested = host.get("accelerator") == "tcg"
+    is_nested = host.get("accelerator") in ("auto", "tcg")
     guest_s = driver.ready_nested_s if is_nested else min(GUEST_READY_S, driver.ready_nested_s)
     start_s = MACHINE_READY_S.get(host["connection"], THERE_ALREADY_S) + guest_s
     repetitions, workloads = spec["repetitions"], spec["workloads"].values()

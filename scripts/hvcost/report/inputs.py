@@ -19,7 +19,7 @@ from hvcost.errors import ConfigError, ParseError
 from hvcost.files import read_json
 from hvcost.model import description, record
 from hvcost.model.description import Description, Environment
-from hvcost.model.record import Record
+from hvcost.model.record import Record, accelerator_of
 from hvcost.report.numbers import Placed
 
 # Names become parts of paths and ids; the configuration's schema allows no others.
@@ -125,6 +125,9 @@ def _place(environment: Environment, experiment: Description, results: Path) -> 
         for boot in range(1, experiment.boots + 1)
     )
     path, id = f"{environment.id}/statistics.csv", f"statistics-{environment.id}"
+    played = {accelerator_of(each.record.spec, each.record.facts) for each in sessions if each.record}
+    if len(played) == 1:
+        environment = environment.played_by(played.pop())
     if not any(session.record for session in sessions):
         return Place(environment, Table(id, path, (), (), ()), (), None, sessions, {})
     return Place(

@@ -17,7 +17,7 @@ from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.figures import Subject
 from hvcost.model.link import tcp_limit_bps
 from hvcost.model.metric import HOST_CPU, Metric
-from hvcost.model.record import Record
+from hvcost.model.record import Record, accelerator_of
 from hvcost.report import numbers, words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.numbers import Cell, Number
@@ -178,6 +178,8 @@ def render(results: Results) -> str:
         dates=_dates(sessions),
         order=_as_measured(results),
         machines=machines,
+        accelerators=accelerators,
+        played=played,
         command_line=command_line,
         proof=proof,
         pretty=_pretty,
@@ -330,6 +332,23 @@ def machines(place: Place) -> list[Machine]:
     measured = [session for session in place.sessions if session.record]
     found = [_machine(name, measured, len({session.boot for session in measured}) > 1) for name in MACHINES]
     return [machine for machine in found if machine.facts]
+
+
+def accelerators(place: Place) -> dict[str, list[str]]:
+    """Sessions by what played their host; none if nothing did."""
+    found: dict[str, list[str]] = {}
+    for session in place.sessions:
+        accelerator = accelerator_of(session.record.spec, session.record.facts) if session.record else None
+        if accelerator:
+            found.setdefault(accelerator, []).append(f"{session.system} boot {session.boot}")
+    return found
+
+
+def played(place: Place) -> str:
+    """Who played the host and why, as it was found when it was prepared."""
+    emulators = (session.record.facts.get("emulator") or {} for session in place.sessions if session.record)
+    reasons = [str(facts["accelerator_reason"]) for facts in emulators if "accelerator_reason" in facts]
+    return words.played(place.environment, accelerators(place), next(iter(reasons), ""))
 
 
 def _machine(machine: str, sessions: Iterable[Session], several_boots: bool) -> Machine:

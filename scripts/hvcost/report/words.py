@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
@@ -20,7 +20,7 @@ from hvcost.analysis.rows import (
     ClaimVerdict,
     PairComparison,
 )
-from hvcost.model.description import BASELINE, UNDER_XEN, Environment
+from hvcost.model.description import BASELINE, PLAYERS, UNDER_XEN, Environment
 from hvcost.model.link import FRAMING_BYTES, HEADER_BYTES, IMPOSSIBLE_SHARE
 from hvcost.model.metric import DIFFERENCE, Metric
 from hvcost.report import numbers
@@ -361,11 +361,28 @@ def _reached(cells: Sequence[Cell]) -> Sentence:
 def caveat(environment: Environment) -> str:
     """What these numbers are not; it belongs right beside them."""
     if environment.emulated:
+        under = {"tcg": " under translation", "kvm": " under nested virtualisation"}
+        accelerator = str(environment.host.get("accelerator"))
         return (
-            "Emulated machines: the figures compare the hypervisors’ paths under translation. "
+            f"Emulated machines: the figures compare the hypervisors’ paths{under.get(accelerator, '')}. "
             "They are not the speed of hardware."
         )
     return environment.caveat
+
+
+def played(environment: Environment, sessions: Mapping[str, Sequence[str]], reason: str) -> str:
+    """Who played the host in which sessions, by accelerator, and why; nothing if nobody did."""
+    if len(sessions) > 1:
+        each = "; ".join(f"{accelerator} in {listed(own)}" for accelerator, own in sessions.items())
+        return (
+            f"Warning: the host of {environment.id} was not played in the same way in all sessions: {each}. "
+            "They cannot be compared with each other. The next start of snakemake measures again what is out "
+            "of date."
+        )
+    return "".join(
+        f"The host was played by {PLAYERS.get(accelerator, accelerator)}{f': {reason}' if reason else ''}."
+        for accelerator in sessions
+    ).replace("'", "’")
 
 
 # How sure
