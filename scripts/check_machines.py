@@ -17,7 +17,8 @@ from hvcost.environments.congestion import check_congestion_control
 from hvcost.environments.place import link_from
 from hvcost.errors import MachineError
 from hvcost.images.debian import read_package_list
-from hvcost.machines.base import Connection, Journal
+from hvcost.machines.base import Connection
+from hvcost.machines.journal import Journal
 from hvcost.tools import packages_of
 
 

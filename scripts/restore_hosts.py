@@ -13,7 +13,7 @@ from typing import Any
 
 from hvcost import program
 from hvcost.environments import ledger, operation
-from hvcost.machines.base import Journal
+from hvcost.machines.journal import Journal
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import network
-from hvcost.machines.base import Journal
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection, end_group
 from hvcost.machines.ssh import SshAddress, SshConnection
 

@@ -14,7 +14,7 @@ from hvcost.environments.operation import in_operation
 from hvcost.environments.place import BRIDGE, Operation, Place
 from hvcost.errors import CommandError, ProofError
 from hvcost.hypervisors import SystemPlan, bare_metal, load_driver
-from hvcost.machines.base import Journal
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection, end_group
 from hvcost.model.link import Link
 

@@ -15,9 +15,10 @@ import pytest
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError
 from hvcost.machines import local
 from hvcost.machines import shell as shell_module
-from hvcost.machines.base import Journal, sha256_at, sha256_of
+from hvcost.machines.base import sha256_at, sha256_of
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -14,8 +14,8 @@ import pytest
 from hvcost.environments import operation
 from hvcost.environments.operation import in_operation
 from hvcost.environments.place import Place
-from hvcost.machines.base import Journal
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
 

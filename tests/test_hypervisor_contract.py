@@ -24,10 +24,12 @@ from hvcost.hypervisors import Guest, GuestFiles, Hypervisor, SystemPlan, load_d
 from hvcost.images import guest as guest_image
 from hvcost.images.guest import GuestShape
 from hvcost.machines import guest as guest_system
-from hvcost.machines.base import Connection, Journal, Stream
+from hvcost.machines.base import Connection
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.guest import BootedGuest
+from hvcost.machines.journal import Journal
+from hvcost.machines.stream import Stream
 from hvcost.model.link import Link
 from workspace import Workspace
 

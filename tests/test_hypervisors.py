@@ -30,11 +30,11 @@ from hvcost.hypervisors import (
 from hvcost.images.guest import GuestShape
 from hvcost.machines import facts
 from hvcost.machines import guest as guest_system
-from hvcost.machines.base import Stream
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.guest import BootedGuest
 from hvcost.machines.local import LocalConnection
+from hvcost.machines.stream import Stream
 from hvcost.model.link import Link
 
 

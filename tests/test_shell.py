@@ -12,9 +12,9 @@ from hvcost.errors import CommandError, DeadlineExceeded, MachineError
 from hvcost.images.guest import FILES
 from hvcost.machines import shell as shells
 from hvcost.machines import witness
-from hvcost.machines.base import Journal
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.shell import Shell
 from hvcost.model.record import Witness

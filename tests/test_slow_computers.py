@@ -12,10 +12,10 @@ import pytest
 from hvcost.environments import emulated
 from hvcost.errors import DeadlineExceeded
 from hvcost.images.host import HostImage
-from hvcost.machines.base import Stream
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection, end_group
+from hvcost.machines.stream import Stream
 
 BUSY = ["sh", "-c", "while :; do :; done"]
 IDLE = ["sleep", "600"]

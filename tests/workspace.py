@@ -16,7 +16,7 @@ from hvcost.environments.place import Operation
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.hypervisors import BootMode
 from hvcost.images import guest as guest_image
-from hvcost.machines.base import Journal
+from hvcost.machines.journal import Journal
 from hvcost.model import record
 
 ROOT = Path(__file__).parents[1]

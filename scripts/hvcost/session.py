@@ -27,7 +27,8 @@ from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, loa
 from hvcost.images.guest import GuestImage, GuestShape
 from hvcost.machines import facts
 from hvcost.machines.background import REPORT_TIMEOUT_S, Background, Backgrounds
-from hvcost.machines.base import Connection, Journal
+from hvcost.machines.base import Connection
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.shell import Shell
 from hvcost.machines.witness import ask, ask_clocks, check_wire

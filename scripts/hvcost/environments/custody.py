@@ -23,8 +23,9 @@ from typing import Any
 from hvcost.environments import congestion
 from hvcost.errors import MachineError
 from hvcost.machines import interfaces
-from hvcost.machines.base import Connection, Stream
+from hvcost.machines.base import Connection
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.stream import Stream
 from hvcost.model.link import Link
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from hvcost.environments.acceleration import PROCESSORS
 from hvcost.errors import DeadlineExceeded, MachineError
 from hvcost.hypervisors import BootMode
 from hvcost.images.host import HOST_NAME, KERNEL_ARGUMENTS, MANAGEMENT_NETWORK, HostImage
-from hvcost.machines.base import Journal
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.machines.ssh import SshAddress, SshConnection
 

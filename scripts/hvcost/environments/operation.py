@@ -22,9 +22,10 @@ from hvcost.images import guest_disk
 from hvcost.images import host as host_images
 from hvcost.images.guest import GuestImage
 from hvcost.locks import locked
-from hvcost.machines.base import Connection, Journal
+from hvcost.machines.base import Connection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.interfaces import interface_with
+from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.ssh import SshAddress, SshConnection
 from hvcost.machines.waiting import awaited

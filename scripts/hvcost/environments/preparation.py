@@ -24,8 +24,9 @@ from hvcost.files import read_json
 from hvcost.hypervisors import GuestFiles, load_driver, versions
 from hvcost.images.guest import GuestImage
 from hvcost.machines import facts
-from hvcost.machines.base import Connection, Journal, sha256_at
+from hvcost.machines.base import Connection, sha256_at
 from hvcost.machines.interfaces import interfaces
+from hvcost.machines.journal import Journal
 from hvcost.machines.packages import missing_packages, packages_by_status
 from hvcost.model.link import Link
 from hvcost.model.record import Facts

@@ -22,7 +22,8 @@ from hvcost.hypervisors import (
     hardware_virtualisation,
 )
 from hvcost.machines import guest as guest_system
-from hvcost.machines.base import Connection, Stream
+from hvcost.machines.base import Connection
+from hvcost.machines.stream import Stream
 
 MACHINE = "hvcost-guest"
 MAC = "080027201003"  # in the range that is VirtualBox's

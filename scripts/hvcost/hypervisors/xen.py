@@ -23,7 +23,8 @@ from hvcost.hypervisors import (
 )
 from hvcost.images.guest import SERIAL_PORT, kernel_arguments
 from hvcost.machines import guest as guest_system
-from hvcost.machines.base import Connection, Stream
+from hvcost.machines.base import Connection
+from hvcost.machines.stream import Stream
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from hvcost.errors import CommandError, MachineError
 from hvcost.machines import shell
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.journal import Journal
+from hvcost.machines.stream import Stream
 from hvcost.model.record import Command
 
 log = logging.getLogger(__name__)
@@ -41,31 +42,6 @@ class CommandResult:
     stdout: str
     stderr: str
     duration_s: float
-
-
-class Journal:
-    """Every command of a session in the order in which they were run, for the raw record."""
-
-    def __init__(self) -> None:
-        self._commands: list[Command] = []
-
-    def add(self, command: Command) -> None:
-        self._commands.append(command)
-
-    @property
-    def commands(self) -> tuple[Command, ...]:
-        return tuple(self._commands)
-
-
-class Stream(Protocol):
-    """Both directions of a running program or a connected socket."""
-
-    def send(self, data: bytes) -> None: ...
-
-    def receive(self, timeout_s: float) -> bytes:
-        """At least one byte, or b"" at the end of the stream; DeadlineExceeded if nothing came."""
-
-    def close(self) -> None: ...
 
 
 class Connection(ABC):

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hvcost.errors import DeadlineExceeded, MachineError, shown
-from hvcost.machines.base import Connection, Journal, Stream
+from hvcost.machines.base import Connection
+from hvcost.machines.journal import Journal
 from hvcost.machines.shell import Shell
+from hvcost.machines.stream import Stream
 
 OUTPUTS = re.compile(rb"^=([A-Za-z0-9+/=]*) =([A-Za-z0-9+/=]*)\r?$", re.MULTILINE)
 TIMED_OUT = 143  # BusyBox's timeout ends its child with SIGTERM

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hvcost.machines import facts
-from hvcost.machines.base import Connection, Stream
+from hvcost.machines.base import Connection
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.stream import Stream
 from hvcost.model.link import Link
 from hvcost.model.record import Facts
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hvcost.errors import DeadlineExceeded, MachineError, shown
-from hvcost.machines.base import CHUNK_BYTES, Connection, Journal, sha256_of
+from hvcost.machines.base import CHUNK_BYTES, Connection, sha256_of
+from hvcost.machines.journal import Journal
 
 TICKS_PER_S = 100  # USER_HZ, the same on every x86 machine
 # Putting a network back takes a moment, on a busy computer several.

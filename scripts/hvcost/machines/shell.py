@@ -12,14 +12,12 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hvcost.errors import CommandError, DeadlineExceeded, MachineError, shown
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.journal import Journal
+from hvcost.machines.stream import Stream
 from hvcost.model.record import Command
-
-if TYPE_CHECKING:
-    from hvcost.machines.base import Journal, Stream
 
 SCRIPT = Path(__file__).parent / "shell.sh"
 # bash where there is one: it has a clock of its own, and other shells of hosts have none.

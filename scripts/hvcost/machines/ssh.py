@@ -20,7 +20,8 @@ from pathlib import Path
 import paramiko
 
 from hvcost.errors import DeadlineExceeded, HostKeyError, MachineError, shown
-from hvcost.machines.base import CHUNK_BYTES, Connection, Journal, sha256_at, sha256_of
+from hvcost.machines.base import CHUNK_BYTES, Connection, sha256_at, sha256_of
+from hvcost.machines.journal import Journal
 
 CONNECT_TIMEOUT_S = 30.0
 # A machine that answers may still be busy, or slow at computing keys.
