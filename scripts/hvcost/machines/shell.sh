@@ -71,7 +71,9 @@ launch() (
     # On a full disk its output would be lost without a word.
     printf '%65536s' '' 2>/dev/null >"$folder/stdout" ||
         { echo "there is no room for its output in $folder"; exit 1; }
-    setsid timeout "$limit" "$@" >"$folder/stdout" 2>"$folder/stderr" </dev/null &
+    # Both are there, and empty, before the process is.
+    : >"$folder/stdout" && : >"$folder/stderr" || exit 1
+    setsid timeout "$limit" "$@" >>"$folder/stdout" 2>>"$folder/stderr" </dev/null &
     echo $! >"$folder/pid" || { kill $!; exit 1; }
     until [ "$kind" = none ] || is_taken "$kind" "$port"; do
         kill -0 "$!" 2>/dev/null || { cat "$folder/stdout" "$folder/stderr"; exit 1; }
