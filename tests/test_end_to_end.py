@@ -206,7 +206,7 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
     running = workspace.start(f"results/{name}/measurements/qemu.csv", *variant(workspace, name, systems))
     deadline = Deadline(120, "first run")
     log = workspace.folder / f"logs/measure_session/{name}/qemu/boot1.log"
-    while "run 1 of 1" not in workspace.output() or "taken()" not in log.read_text():
+    while "run 1 of 1" not in workspace.output() or "start 4 5" not in log.read_text():
         deadline.wait_a_little(0.05)
     runtime = Path("/run") / network.prefix_of(workspace.state).rstrip("-") / "session/pid"
     os.kill(int(runtime.read_text()), signal.SIGKILL)

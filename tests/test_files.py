@@ -58,7 +58,7 @@ def measure(*arguments):
 session.measure = measure
 preparation.place_of_prepared = lambda *_: None
 every = (plan.Session("env1", "xen", 1),)
-plan.load_plan = lambda _: plan.Plan(1, 1, every, (plan.Planned(every[0], 10, 60.0, ("this computer",)),))
+plan.load_plan = lambda _: plan.Plan(1, 1, every, ())
 """
 
 
@@ -151,7 +151,7 @@ def run(rule: str, folder: Path, room_bytes: int) -> subprocess.CompletedProcess
         "workloads": {},
         "link": {},
         "guest": None,
-        "host": {},
+        "host": {"connection": "local"},
         "client": {},
     }
     values = {

@@ -74,7 +74,9 @@ class Shell:
         except MachineError:
             self.journal.add(Command(self.name, argv, None, round(time.monotonic() - start_s, 3)))
             raise
-        self.journal.add(Command(self.name, argv, exit_code, round(time.monotonic() - start_s, 3)))
+        duration_s = round(time.monotonic() - start_s, 3)
+        self.journal.add(Command(self.name, argv, exit_code, duration_s))
+        log.debug("%s: %s -> %d (%.2f s)", self.name, argv, exit_code, duration_s)
         text = said.decode("utf-8", errors="replace")
         if exit_code != 0:
             raise CommandError(self.name, argv, exit_code, text)
