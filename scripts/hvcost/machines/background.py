@@ -75,7 +75,14 @@ class Background:
         return (process.argv, process.ready) == (self.process.argv, self.process.ready)
 
     def begin(self) -> None:
-        """What it says from now on belongs to the next run."""
+        """What it says from now on belongs to the next run; MachineError if there is no room for it."""
+        try:
+            self._shell.ask(f"room {shlex.quote(self._folder)}")
+        except CommandError as error:
+            raise MachineError(
+                f"{self._shell.name}: the {self.process.role} `{shown(self.process.argv)}` cannot go on: "
+                f"{error.stderr.strip()}"
+            ) from error
         self._said = self._greeting
 
     def await_report(self, has_reported: Callable[[Process, End], bool]) -> Reading:

@@ -45,6 +45,12 @@ is_running() {
     read -r pid 2>/dev/null <"$1/pid" && kill -0 "$pid" 2>/dev/null
 }
 
+# Whether a folder has room for a run's output, which on a full disk would be lost without a word.
+room() {
+    printf '%65536s' '' 2>/dev/null >"$1/room" || { echo "there is no room for its output in $1"; return 1; }
+    printf '' >"$1/room"
+}
+
 # Start a process in the background, whose outputs are then open at two descriptors, and wait until it is ready.
 # Arguments: these, folder, tcp, udp or none, port, limit in s, command.
 started=''
@@ -68,9 +74,7 @@ launch() (
         { echo "another program listens at port $((0x$port)) already"; exit 1; }
     rm -rf "$folder"
     mkdir -m 0700 "$folder" || exit 1
-    # On a full disk its output would be lost without a word.
-    printf '%65536s' '' 2>/dev/null >"$folder/stdout" ||
-        { echo "there is no room for its output in $folder"; exit 1; }
+    room "$folder" || exit 1
     # Both are there, and empty, before the process is.
     : >"$folder/stdout" && : >"$folder/stderr" || exit 1
     setsid timeout "$limit" "$@" >>"$folder/stdout" 2>>"$folder/stderr" </dev/null &
