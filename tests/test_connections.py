@@ -220,7 +220,7 @@ def test_console_arguments_arrive_as_they_are_in_one_line(arguments: list[str]) 
 
 
 def test_console_wakes_a_guest_whose_port_has_lost_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell_module, "SILENCE_S", 0.05)
+    monkeypatch.setattr(shell_module, "PATIENCE_S", 0.05)
     good = base64.b64encode(b"good").decode()
     guest = Guest(iter([b"noise\n", f"={good} =\n\n@1 0\n".encode()]))
     assert ConsoleConnection("guest", guest).run(["slow"]).stdout == "good"

@@ -28,6 +28,8 @@ END = re.compile(rb"\n@(\d+) (\d+)\r?\n")
 READY_TIMEOUT_S = 60.0
 SHOWN_BYTES = 2000
 SILENCE_S = 5.0
+# After so much of it, another line is sent.
+PATIENCE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +95,8 @@ class Shell:
         while not (answer := self._answer()):
             # An interrupt of a serial port can get lost under nested translation. An empty line, which the
             # other end ignores, raises the next one.
-            if not self._receive(deadline, SILENCE_S):
-                log.debug("%s: silent for %g s", self.name, SILENCE_S)
+            if not self._receive(deadline, PATIENCE_S):
+                log.debug("%s: silent for %g s", self.name, PATIENCE_S)
                 self._send(b"\n")
         return answer
 
