@@ -124,7 +124,7 @@ def test_started_twice_killed_and_stopped_twice(ground: Ground, hypervisor: str)
     driver = load_driver(hypervisor)({})
     driver.prepare(host)
     driver.prepare_files(host, ground.files)
-    takes_long = driver.ready_nested_s > 100
+    takes_long = driver.ready_nested_s > 50
     first = _powered_on(driver, host, plan) if takes_long else driver.started(host, plan)
     with first, driver.started(host, plan) as second:
         assert second.server.run(["cat", "/proc/sys/kernel/hostname"]).stdout == "guest\n"

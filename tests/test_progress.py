@@ -326,7 +326,7 @@ def test_text_of_a_new_computer() -> None:
     assert first.endswith("as on a usual computer: nothing was seen of this one yet")
     assert "build_guest_image, build_host_image, prepare_host env1, prepare_host env2, about " in before
     assert len(sessions) == 10
-    assert any("env1 kvm boot 1: 10 runs, about 3 min" in line for line in sessions)
+    assert any("env1 kvm boot 1: 10 runs, about 2 min" in line for line in sessions)
     assert after.strip() == "after that: 4 steps of analysis"
 
 
@@ -354,9 +354,9 @@ def test_text_with_nothing_to_measure() -> None:
 @pytest.mark.parametrize(
     ("connection", "hypervisor", "start_s"),
     [
-        ("emulated", "bare-metal", 35.0),
-        ("emulated", "kvm", 55.0),
-        ("emulated", "qemu", 175.0),
+        ("emulated", "bare-metal", 10.0),
+        ("emulated", "kvm", 18.0),
+        ("emulated", "qemu", 120.0),
         ("local", "bare-metal", 5.0),
         ("local", "qemu", 20.0),
     ],
@@ -371,7 +371,7 @@ def test_usual_start_of_a_session(connection: str, hypervisor: str, start_s: flo
     assert (runs.fixed_s, runs.usual_s) == (100.0, 10 * usual.BETWEEN_RUNS_S)
 
 
-@pytest.mark.parametrize(("connection", "prepare_s"), [("emulated", 45.0), ("local", 5.0)])
+@pytest.mark.parametrize(("connection", "prepare_s"), [("emulated", 20.0), ("local", 5.0)])
 def test_preparation_that_starts_no_machine_is_no_measure_of_one(connection: str, prepare_s: float) -> None:
     here = LINK | ENDS | {"host": {"connection": connection}}
     content = experiment(systems={"one": {"hypervisor": "bare-metal"}}, environments={"here": here})

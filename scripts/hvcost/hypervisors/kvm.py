@@ -27,7 +27,7 @@ class Driver(qemu.Driver):
     """A guest of QEMU under KVM. It is never assumed that KVM works: `/dev/kvm` proves nothing."""
 
     Options = Options
-    ready_nested_s = 20.0
+    ready_nested_s = 8.0
     accelerator = "kvm"
     cpuid_vendor = "KVMKVMKVM"
     ready_timeout_s = 240.0

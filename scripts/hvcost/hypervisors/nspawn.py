@@ -50,7 +50,7 @@ class Driver(Hypervisor):
     Options = Options
     packages = ("systemd-container", "qemu-utils")
     guest_program = "systemd-nspawn"
-    ready_nested_s = 10.0
+    ready_nested_s = 5.0
 
     def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:
         """The disk as a raw file, which the kernel can mount."""

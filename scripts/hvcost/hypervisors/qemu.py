@@ -50,7 +50,7 @@ class Driver(Hypervisor):
     versions: ClassVar[Mapping[str, str]] = {
         "qemu_version": f"! command -v {PROGRAM} >/dev/null || {PROGRAM} --version | sed -n 's/.*version //p'"
     }
-    ready_nested_s = 140.0
+    ready_nested_s = 110.0
     accelerator = "tcg"
     cpuid_vendor = "TCGTCGTCGTCG"
     # Translated inside a translated machine, the guest takes four minutes.

@@ -74,7 +74,7 @@ class Driver(Hypervisor):
     """A machine made, started and removed by `VBoxManage`."""
 
     Options = Options
-    ready_nested_s = 130.0
+    ready_nested_s = 70.0
     packages = ("virtualbox", "virtualbox-dkms", "qemu-utils")
     guest_program = "VBoxHeadless"
     versions: ClassVar[Mapping[str, str]] = {

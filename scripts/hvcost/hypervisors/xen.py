@@ -53,7 +53,7 @@ class Driver(Hypervisor):
 
     Options = Options
     boot_mode: ClassVar[BootMode] = "xen"
-    ready_nested_s = 70.0  # dom0 takes longer to boot than the plain host
+    ready_nested_s = 45.0  # dom0 takes longer to boot than the plain host
     packages = ("xen-system-amd64", "qemu-system-xen", "qemu-utils")
     versions: ClassVar[Mapping[str, str]] = {
         "xen_version": "! cd /sys/hypervisor/version 2>/dev/null || "

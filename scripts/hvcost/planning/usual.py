@@ -21,8 +21,8 @@ PREPARATIONS = (*BUILD_S, PREPARE)
 MEASURE = "measure_session"
 
 # By how a host is connected; any other one is there already.
-PREPARE_S = {"emulated": 45.0}
-MACHINE_READY_S = {"emulated": 35.0}
+PREPARE_S = {"emulated": 20.0}
+MACHINE_READY_S = {"emulated": 10.0}
 THERE_ALREADY_S = 5.0
 GUEST_READY_S = 15.0
 BETWEEN_RUNS_S = 0.5
