@@ -214,8 +214,6 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
     (failed,) = workspace.records(name, "qemu")
     assert failed.status == "failed"
     assert failed.reason and f"{name} guest qemu: it is gone" in failed.reason
-    # That the server could not be stopped either does not hide what became of the client.
-    assert "client" not in failed.outputs or failed.reason.startswith("client: "), failed.reason
     table = (workspace.folder / f"results/{name}/measurements/qemu.csv").read_text()
     assert len(re.findall(",failed,", table)) == len(table.splitlines()) - 1
     assert workspace.left_behind() == []
