@@ -177,7 +177,7 @@ class Driver(Hypervisor):
              "--nic1", "bridged", "--bridgeadapter1", plan.interface,
              "--nictype1", self.options.nic, "--macaddress1", MAC,
              "--uart1", "0x3F8", "4", "--uartmode1", "client", _console(plan)],
-            ["storagectl", MACHINE, "--name", "disks", "--add", "sata", "--portcount", "1"],
+            ["storagectl", MACHINE, "--name", "disks", "--add", "ide"],
             ["storageattach", MACHINE, "--storagectl", "disks", "--port", "0", "--device", "0",
              "--type", "hdd", "--medium", disk_as(plan.guest.files, "vdi"), "--mtype", "immutable"],
         ]  # fmt: skip

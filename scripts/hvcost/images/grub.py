@@ -44,12 +44,12 @@ def boot_code(computer: LocalConnection, root: Path) -> BootCode:
     return BootCode((root / FOLDER / "boot.img").read_bytes()[:FIRST_BYTES], core)
 
 
-def configure(root: Path, kernel: Path, initramfs: bytes, kernel_arguments: str) -> None:
+def configure(root: Path, kernel: Path, initramfs: Path, kernel_arguments: str) -> None:
     """Put kernel, initramfs and GRUB's configuration, which starts them at once, into the tree `root`."""
     folder = root / "boot/grub"
     folder.mkdir(parents=True)
     (root / "boot/vmlinuz").write_bytes(kernel.read_bytes())
-    (root / "boot/initrd.img").write_bytes(initramfs)
+    (root / "boot/initrd.img").write_bytes(initramfs.read_bytes())
     (folder / "grub.cfg").write_text(
         f"linux /boot/vmlinuz {kernel_arguments}\ninitrd /boot/initrd.img\nboot\n", encoding="utf-8"
     )

@@ -38,17 +38,6 @@ def unpack(computer: LocalConnection, root: Path, release: str, target: Path) ->
     shutil.move(packed.with_suffix(""), target)
 
 
-def packed(computer: LocalConnection, root: Path, initramfs: Path) -> bytes:
-    """An initramfs packed by the zstd of the tree `root`, as the kernel unpacks it."""
-    plain = root / "tmp/initrd"
-    shutil.copyfile(initramfs, plain)
-    computer.run(["chroot", str(root), "zstd", "-q", "-19", "--rm", "/tmp/initrd"], timeout_s=300)
-    small = plain.with_suffix(".zst")
-    content = small.read_bytes()
-    small.unlink()
-    return content
-
-
 def payload(image: bytes) -> bytes:
     """The packed kernel in a bzImage; MachineError unless it is packed by zstd."""
     offset, length = struct.unpack_from("<II", image, PAYLOAD_AT)
