@@ -9,7 +9,6 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from hvcost.environments import acceleration
 from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
@@ -134,11 +133,8 @@ def session_host(wildcards):
     return ancient(before_update(host))
 
 
-OTHERWISE = {
-    name: acceleration.measured_otherwise(Path("results", name, "host.json"))
-    for name in EXPERIMENT.environments
-}
-for warning in run.warnings(EXPERIMENT, Path("results")):
+OTHERWISE = run.played_otherwise(EXPERIMENT, Path("results"))
+for warning in run.warnings(EXPERIMENT, Path("results"), OTHERWISE):
     logger.warning(warning)
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hvcost.environments import network
+from hvcost.machines.local import LocalConnection
+from hvcost.machines.shell import Shell
 from hypothesis import HealthCheck, settings
 from workspace import Workspace
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C be heard as in a terminal, also in the background; let no property fail for being slow."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let Ctrl-C be heard as in a terminal, also in the background; let no property fail for being slow.
+
+    Who ends the tests by SIGTERM, as timeout(1) does, wants them to clean up as well.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     settings.register_profile("any computer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any computer")
 
@@ -41,6 +50,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     items.sort(key=lambda item: item.path.name not in MACHINES)
+
+
+@pytest.fixture
+def machine() -> Iterator[LocalConnection]:
+    """A namespace of this computer with nothing but its loopback."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    computer = LocalConnection("this computer")
+    with network.namespace(computer, f"hvcost-test-{uuid.uuid4().hex[:8]}") as name:
+        yield LocalConnection("lab host", computer.journal, name)
+
+
+@pytest.fixture
+def shell(machine: LocalConnection) -> Iterator[Shell]:
+    """A shell that stays on that machine."""
+    with machine.shell() as shell:
+        yield shell
 
 
 @pytest.fixture(scope="session")

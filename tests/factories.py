@@ -12,10 +12,32 @@ from xml.sax.saxutils import escape
 
 from hvcost.analysis import cells, comparisons, measurements, rows, samples
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
+from hvcost.analysis.samples import Run, Sample, Session
 from hvcost.model import record
+from hvcost.model.metric import Metric
 from hvcost.model.record import Command, End, Order, Reading, Record, Witness
 
 RULER = "-" * 60
+
+
+def sample(metric: Metric, values: Sequence[float], resolution: float, /, **changes: Any) -> Sample:
+    """A sample of one session; `changes` replace its fields."""
+    made = Sample(
+        environment="env1",
+        system="kvm",
+        hypervisor="kvm",
+        workload="tcp",
+        metric=metric,
+        role="primary",
+        planned=len(values),
+        unavailable=0,
+        planned_sessions=1,
+        sessions=(Session(1),),
+        runs=tuple(Run(Session(1), n, value) for n, value in enumerate(values, 1)),
+        resolution=resolution,
+    )
+    return replace(made, **changes)
+
 
 LINK = {
     "rate_mbit": 1000,

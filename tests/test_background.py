@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hvcost.environments import network
 from hvcost.errors import MachineError
 from hvcost.machines.background import Background, Backgrounds
 from hvcost.machines.deadline import Deadline
@@ -27,23 +23,6 @@ for each in one two three; do
 done
 sleep 600
 """
-
-
-@pytest.fixture
-def machine() -> Iterator[LocalConnection]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    computer = LocalConnection("this computer")
-    with network.namespace(computer, f"hvcost-test-{uuid.uuid4().hex[:8]}") as name:
-        inside = LocalConnection("lab host", computer.journal, name)
-        inside.run(["ip", "link", "set", "lo", "up"])
-        yield inside
-
-
-@pytest.fixture
-def shell(machine: LocalConnection) -> Iterator[Shell]:
-    with machine.shell() as shell:
-        yield shell
 
 
 def started(shell: Shell, process: Process, folder: Path) -> Background:

@@ -22,7 +22,7 @@ from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import Bootstrap, Values, difference_bootstrap, seen_in_less_than
 from hvcost.analysis.metrics import known
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
-from hvcost.analysis.samples import Run, Sample, Session, samples
+from hvcost.analysis.samples import Sample, samples
 from hvcost.errors import ConfigError
 from hvcost.figures import environments, means, order, ratios, repetitions, style
 from hvcost.model import description
@@ -106,21 +106,8 @@ def datagrams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def sample(values: Sequence[float], system: str = "kvm", **changes: Any) -> Sample:
-    made = Sample(
-        environment="env1",
-        system=system,
-        hypervisor=system,
-        workload="udp",
-        metric=LOSS,
-        role="primary",
-        planned=len(values),
-        unavailable=0,
-        planned_sessions=1,
-        sessions=(Session(1),),
-        runs=tuple(Run(Session(1), n, value) for n, value in enumerate(values, 1)),
-        resolution=0.01,
-    )
-    return replace(made, **changes)
+    own = {"system": system, "hypervisor": system, "workload": "udp"}
+    return factories.sample(LOSS, values, 0.01, **own | changes)
 
 
 def bootstrap(

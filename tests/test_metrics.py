@@ -12,7 +12,7 @@ from hvcost.analysis.cells import cells
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.comparisons import Question, comparisons
 from hvcost.analysis.metrics import analysed, known, metrics_of
-from hvcost.analysis.samples import Run, Sample, Session, samples
+from hvcost.analysis.samples import Sample, samples
 from hvcost.model.description import Claim
 from hvcost.model.metric import HOST_CPU, THROUGHPUT, Metric
 from hvcost.model.record import Record
@@ -104,20 +104,7 @@ def test_each_metric_has_statistics_comparisons_and_corrections_of_its_own() -> 
 
 
 def sample(metric: Metric, values: list[float], system: str) -> Sample:
-    return Sample(
-        environment="env1",
-        system=system,
-        hypervisor=system,
-        workload="tcp",
-        metric=metric,
-        role="primary",
-        planned=len(values),
-        unavailable=0,
-        planned_sessions=1,
-        sessions=(Session(1),),
-        runs=tuple(Run(Session(1), n, value) for n, value in enumerate(values, 1)),
-        resolution=1e-6,
-    )
+    return factories.sample(metric, values, 1e-6, system=system, hypervisor=system)
 
 
 def around(middle: float) -> list[float]:

@@ -36,6 +36,10 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "results/plan.json"
 
 
+def warned(experiment: Experiment, results: Path) -> list[str]:
+    return run.warnings(experiment, results, run.played_otherwise(experiment, results))
+
+
 def test_sessions_are_announced_in_their_order_and_planned(experiment: Experiment, file: Path) -> None:
     jobs = [session("kvm"), session("bare-metal"), Job("parse_repetitions", {"env": "env1", "system": "kvm"})]
     text, watch = run.at_start(experiment, jobs, 1, file)
@@ -89,14 +93,14 @@ def test_the_plan_of_an_earlier_run_is_not_this_one_s(
 
 
 def test_raw_files_without_their_host_are_warned_of(experiment: Experiment, tmp_path: Path) -> None:
-    assert run.warnings(experiment, tmp_path) == []
+    assert warned(experiment, tmp_path) == []
     write_raw(raw_records({"kvm": 2e8}), tmp_path)
-    (warning,) = run.warnings(experiment, tmp_path)
+    (warning,) = warned(experiment, tmp_path)
     host = tmp_path / "env1/host.json"
     assert warning.startswith(f"{host} is missing: what was measured in env1 stays as it is")
     assert warning.endswith(f"snakemake --force {host}")
     host.write_text("{}")
-    assert run.warnings(experiment, tmp_path) == []
+    assert warned(experiment, tmp_path) == []
 
 
 def test_sessions_whose_host_is_played_otherwise_now_are_warned_of(
@@ -106,8 +110,8 @@ def test_sessions_whose_host_is_played_otherwise_now_are_warned_of(
     write_raw([replace(each, facts={"emulator": {"accelerator": "tcg"}}) for each in records], tmp_path)
     host = tmp_path / "env1/host.json"
     host.write_text(json.dumps({"acceleration": {"accelerator": "tcg"}}))
-    assert run.warnings(experiment, tmp_path) == []
+    assert warned(experiment, tmp_path) == []
     host.write_text(json.dumps({"acceleration": {"accelerator": "kvm"}}))
-    (warning,) = run.warnings(experiment, tmp_path)
+    (warning,) = warned(experiment, tmp_path)
     assert warning.startswith("env1 host: it is not played as it was; ")
     assert "(kvm/boot1 tcg)" in warning

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import factories
 import numpy as np
 import pytest
 from factories import boots_of, cell_statistics, failed_record, raw_record, raw_records
@@ -22,7 +23,7 @@ from hvcost.analysis.differences import difference, holm
 from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
 from hvcost.analysis.rows import SIGNIFICANCE, CellStatistics, ClaimVerdict, PairComparison
-from hvcost.analysis.samples import Run, Sample, Session, samples
+from hvcost.analysis.samples import Sample, samples
 from hvcost.errors import ParseError
 from hvcost.model.description import Claim
 from hvcost.model.link import tcp_limit_bps
@@ -43,21 +44,8 @@ throughputs = st.lists(st.floats(1e6, 1e9), min_size=MIN_VALUES, max_size=30)
 
 def sample(values_mbit: Sequence[float], **changes: object) -> Sample:
     """A sample of one session; `changes` replace its fields."""
-    made = Sample(
-        environment="env1",
-        system="kvm",
-        hypervisor="kvm",
-        workload="tcp",
-        metric=THROUGHPUT,
-        role="primary",
-        planned=len(values_mbit),
-        unavailable=0,
-        planned_sessions=1,
-        sessions=(Session(1),),
-        runs=tuple(Run(Session(1), n, value * 1e6) for n, value in enumerate(values_mbit, 1)),
-        resolution=1e5,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    values = [value * 1e6 for value in values_mbit]
+    return factories.sample(THROUGHPUT, values, 1e5, **changes)
 
 
 def samples_of(records: list[Record], boots: int = 1) -> tuple[Sample, ...]:

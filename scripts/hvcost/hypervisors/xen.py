@@ -71,7 +71,7 @@ class Driver(Hypervisor):
         _destroy(host)
         file = f"{plan.runtime}/guest.cfg"
         text = self.configuration(plan)
-        host.run(["sh", "-c", 'cat >"$1"', "configuration", file], stdin=text.encode())
+        host.write_text(file, text)
         try:
             # Paused until its console has a listener.
             _create(host, file)

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from hvcost import files
+from hvcost.errors import ParseError
+from hvcost.images import manifest
 from hvcost.locks import locked
 from hvcost.machines.base import sha256_of
 
 log = logging.getLogger(__name__)
 
 SCRIPTS = Path(__file__).parents[2]
-MANIFEST = "manifest.json"
 KEPT = 3
 
 
@@ -53,13 +54,13 @@ def fill(folder: Path, kind: str, key: str, build: Callable[[Path], object], cac
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         log.warning("this computer: images are not kept for other checkouts: %s", error)
-        with files.filled(folder, MANIFEST) as partial:
+        with files.filled(folder, manifest.NAME) as partial:
             build(partial)
         return
     entry = cache / f"{kind}-{key[:16]}"
     with locked(cache / f"{kind}.lock", f"the image of the {kind} is being built"):
         if _is_whole(entry):
-            built_at = datetime.datetime.fromtimestamp((entry / MANIFEST).stat().st_mtime)
+            built_at = datetime.datetime.fromtimestamp((entry / manifest.NAME).stat().st_mtime)
             log.info(
                 "%s image: as it was built on %s from the same inputs; for Debian's packages of today, "
                 "remove %s and build it again",
@@ -67,11 +68,11 @@ def fill(folder: Path, kind: str, key: str, build: Callable[[Path], object], cac
                 built_at.strftime("%Y-%m-%d"),
                 entry,
             )
-            with files.filled(folder, MANIFEST) as partial:
+            with files.filled(folder, manifest.NAME) as partial:
                 shutil.copytree(entry, partial, symlinks=True, copy_function=_copy, dirs_exist_ok=True)
             os.utime(entry)
             return
-        with files.filled(folder, MANIFEST) as partial:
+        with files.filled(folder, manifest.NAME) as partial:
             build(partial)
             _store(partial, entry)
         _remove_old(cache, kind)
@@ -85,12 +86,18 @@ def _copy(source: str, target: str) -> None:
 
 def _is_whole(entry: Path) -> bool:
     """Whether the entry is there, as it was stored."""
+    if not (entry / manifest.NAME).is_file():
+        return False
     try:
-        listed = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all(sha256_of(entry / name) == about["sha256"] for name, about in listed.items())
+        checksums = files.read_json(
+            entry / manifest.NAME,
+            "the manifest of an image",
+            lambda data: {name: about["sha256"] for name, about in data["files"].items()},
+        )
+        return all(sha256_of(entry / name) == checksum for name, checksum in checksums.items())
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ParseError) as error:
         log.warning("this computer: %s is broken and is made again: %r", entry, error)
         return False
 
@@ -99,7 +106,7 @@ def _store(folder: Path, entry: Path) -> None:
     """Keep an image, as far as there is room."""
     try:
         shutil.rmtree(entry, ignore_errors=True)
-        with files.filled(entry, MANIFEST) as partial:
+        with files.filled(entry, manifest.NAME) as partial:
             shutil.copytree(folder, partial, symlinks=True, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(entry, ignore_errors=True)

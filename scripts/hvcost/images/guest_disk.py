@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hvcost.errors import MachineError
-from hvcost.files import replaced, write_text
+from hvcost.errors import MachineError, ParseError
+from hvcost.files import read_json, replaced, write_text
 from hvcost.images.debian import scratch_folder
 from hvcost.images.guest import GuestImage
 from hvcost.machines.base import sha256_of
@@ -80,7 +80,7 @@ def _manifest(disk: Path) -> Path:
 def _made(disk: Path) -> dict[str, object] | None:
     """What the disk was made of, None if there is none."""
     try:
-        made = json.loads(_manifest(disk).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        made = read_json(_manifest(disk), "the manifest of a disk", dict)
+    except ParseError:
         return None
-    return made if disk.is_file() and isinstance(made, dict) and "sha256" in made else None
+    return made if disk.is_file() and "sha256" in made else None

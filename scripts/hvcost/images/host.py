@@ -6,7 +6,6 @@ It is booted by QEMU with kernel and initramfs from outside. Its keys are made h
 from __future__ import annotations
 
 import gzip
-import json
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -14,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.errors import MachineError
-from hvcost.files import write_text
-from hvcost.images import debian, emulator, initramfs, kernel
-from hvcost.images.manifest import load as load_manifest
-from hvcost.machines.base import sha256_of
+from hvcost.images import debian, emulator, initramfs, kernel, manifest
 from hvcost.machines.local import LocalConnection
 
 # A machine that is reached by SSH, boots a Debian kernel and can be given further modules for it; the
@@ -42,12 +38,8 @@ ROOT_LABEL = "host-root"
 HOST_NAME = "hvcost-host"
 MANAGEMENT_NETWORK = "198.19.255.0/24"
 MANAGEMENT_ADDRESS = "198.19.255.15/24"
-# The kernel hands what it does not know to its first program, in the environment. Its tests of its own
-# cryptography play no part in a measurement, and take seconds under translation.
-KERNEL_ARGUMENTS = (
-    f"rw quiet net.ifnames=0 management={MANAGEMENT_ADDRESS} "
-    "cryptomgr.notests initcall_blacklist=jent_mod_init,crypto_kdf108_init"
-)
+# The kernel hands what it does not know to its first program, in the environment.
+KERNEL_ARGUMENTS = f"rw quiet net.ifnames=0 management={MANAGEMENT_ADDRESS} {kernel.WITHOUT_TESTS}"
 FILES = ("disk.qcow2", "vmlinux", "initrd.img", "xen", "id_ed25519", "known_hosts")
 EMULATOR = f"{emulator.FOLDER}/{emulator.PROGRAM}"
 # Units of systemd that nobody needs here: they search for hardware that is known, wait for people at a
@@ -116,7 +108,7 @@ class HostImage:
 
 
 def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) -> None:
-    """Build the files of FILES and manifest.json in `folder`. Needs root.
+    """Build the files of FILES and manifest.json in the new `folder`. Needs root.
 
     `sid_packages` come from Debian's suite sid; the kernel does not.
     """
@@ -134,28 +126,16 @@ def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) ->
         initramfs.write(computer, root, release, modules, init, scratch, folder / "initrd.img")
         _unpack_xen(root, folder / "xen")
         debian.make_disk(computer, root, folder / "disk.qcow2", DISK_GIB, ROOT_LABEL)
-        shutil.rmtree(folder / emulator.FOLDER, ignore_errors=True)
         qemu_version = emulator.unpack(computer, folder / emulator.FOLDER)
         installed = dict(debian.installed_packages(computer, root))
-    manifest = {
-        "format": 1,
-        "release": debian.RELEASE,
-        "kernel": release,
-        "qemu": qemu_version,
-        "files": {
-            name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
-            for name in FILES
-            if name != "id_ed25519"
-        },
-        "packages": installed,
-    }
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    listed = [name for name in FILES if name != "id_ed25519"]
+    manifest.write(folder, listed, kernel=release, qemu=qemu_version, packages=installed)
 
 
-def load(manifest: Path) -> HostImage:
+def load(path: Path) -> HostImage:
     """The host image that a manifest describes; MachineError if its files are not beside it."""
-    folder = manifest.parent
-    qemu_version = load_manifest(manifest, "host", lambda data: str(data["qemu"]), (*FILES, EMULATOR))
+    folder = path.parent
+    qemu_version = manifest.load(path, "host", lambda data: str(data["qemu"]), (*FILES, EMULATOR))
     return HostImage(
         disk=folder / "disk.qcow2",
         kernel=folder / "vmlinux",
@@ -195,8 +175,6 @@ def _configure(root: Path) -> None:
 
 def _make_keys(computer: LocalConnection, root: Path, folder: Path) -> None:
     """A key pair for root's login, and the known_hosts line of the machine's own key."""
-    for name in ("id_ed25519", "id_ed25519.pub"):
-        (folder / name).unlink(missing_ok=True)
     key = folder / "id_ed25519"
     computer.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "hvcost", "-f", str(key)])
     ssh = root / "root/.ssh"

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hvcost.errors import MachineError
-from hvcost.files import read_json
+from hvcost.files import read_json, write_text
+from hvcost.images.debian import RELEASE
+from hvcost.machines.base import sha256_of
 
 Content = TypeVar("Content")
+
+NAME = "manifest.json"
+
+
+def write(folder: Path, names: Iterable[str], **about: object) -> None:
+    """Write the manifest of the image in `folder`: checksums and sizes of these files, and more about it."""
+    content = {
+        "format": 1,
+        "release": RELEASE,
+        "files": {
+            name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+            for name in names
+        },
+    }
+    write_text(folder / NAME, json.dumps(content | about, indent=1, sort_keys=True) + "\n")
 
 
 def load(

@@ -47,13 +47,7 @@ class Background:
         self._said = {"o": "", "e": ""}
         limit = str(math.ceil((limit_s + START_TIMEOUT_S) * shell.slowness))
         request = ["start", *map(str, descriptors), folder, *_readiness(process), limit, *process.argv]
-        try:
-            shell.ask(shlex.join(request), timeout_s=START_TIMEOUT_S)
-        except CommandError as error:
-            raise MachineError(
-                f"{shell.name}: the {process.role} `{shown(process.argv)}` does not start: "
-                f"{error.stderr.strip()}"
-            ) from error
+        self._do(shlex.join(request), "does not start")
         self._greeting = self._await_greeting()
 
     def _await_greeting(self) -> dict[str, str]:
@@ -70,19 +64,21 @@ class Background:
                 raise MachineError(f"{self._shell.name}: the {self.process.role} does not start: {said}")
             deadline.wait_a_little(POLL_S)
 
+    def _do(self, request: str, consequence: str) -> None:
+        """Do what is asked; MachineError with the consequence and the reason if that fails."""
+        try:
+            self._shell.ask(request, timeout_s=START_TIMEOUT_S)
+        except CommandError as error:
+            what = f"the {self.process.role} `{shown(self.process.argv)}` {consequence}"
+            raise MachineError(f"{self._shell.name}: {what}: {error.stderr.strip()}") from error
+
     def runs(self, process: Process) -> bool:
         """Whether it is what such a process would be."""
         return (process.argv, process.ready) == (self.process.argv, self.process.ready)
 
     def begin(self) -> None:
         """What it says from now on belongs to the next run; MachineError if there is no room for it."""
-        try:
-            self._shell.ask(f"room {shlex.quote(self._folder)}")
-        except CommandError as error:
-            raise MachineError(
-                f"{self._shell.name}: the {self.process.role} `{shown(self.process.argv)}` cannot go on: "
-                f"{error.stderr.strip()}"
-            ) from error
+        self._do(f"room {shlex.quote(self._folder)}", "cannot go on")
         self._said = self._greeting
 
     def await_report(self, has_reported: Callable[[Process, End], bool]) -> Reading:

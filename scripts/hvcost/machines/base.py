@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost.errors import CommandError, MachineError
+from hvcost.errors import CommandError
 from hvcost.machines import shell
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
 from hvcost.machines.stream import Stream
-from hvcost.model.record import Command
-
-log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 
@@ -71,22 +66,17 @@ class Connection(ABC):
         reached.
         """
         argv = tuple(argv)
-        start_s = time.monotonic()
-        try:
+        with self.journal.entry(self.name, argv) as entry:
             exit_code, stdout, stderr = self._execute(argv, timeout_s * self.slowness, stdin)
-        except MachineError:
-            self.journal.add(Command(self.name, argv, None, round(time.monotonic() - start_s, 3)))
-            raise
+            entry.exit_code = exit_code
         result = CommandResult(
             machine=self.name,
             argv=argv,
             exit_code=exit_code,
             stdout=stdout.decode("utf-8", errors="replace"),
             stderr=stderr.decode("utf-8", errors="replace"),
-            duration_s=round(time.monotonic() - start_s, 3),
+            duration_s=entry.duration_s,
         )
-        self.journal.add(Command(self.name, argv, exit_code, result.duration_s))
-        log.debug("%s: %s -> %d (%.2f s)", self.name, argv, exit_code, result.duration_s)
         if check and exit_code != 0:
             raise CommandError(self.name, argv, exit_code, result.stderr or result.stdout)
         return result

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from hvcost.errors import CommandError, DeadlineExceeded, MachineError, shown
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
 from hvcost.machines.stream import Stream
-from hvcost.model.record import Command
 
 SCRIPT = Path(__file__).parent / "shell.sh"
 # bash where there is one: it has a clock of its own, and other shells of hosts have none.
@@ -70,15 +68,9 @@ class Shell:
         `timeout_s` (times the machine's slowness), MachineError if the machine is gone.
         """
         argv = ("eval", request)
-        start_s = time.monotonic()
-        try:
+        with self.journal.entry(self.name, argv) as entry:
             exit_code, said = self.exchange(request, timeout_s * self.slowness)
-        except MachineError:
-            self.journal.add(Command(self.name, argv, None, round(time.monotonic() - start_s, 3)))
-            raise
-        duration_s = round(time.monotonic() - start_s, 3)
-        self.journal.add(Command(self.name, argv, exit_code, duration_s))
-        log.debug("%s: %s -> %d (%.2f s)", self.name, argv, exit_code, duration_s)
+            entry.exit_code = exit_code
         text = said.decode("utf-8", errors="replace")
         if exit_code != 0:
             raise CommandError(self.name, argv, exit_code, text)

@@ -66,10 +66,7 @@ launch() (
     folder=$1 kind=$2 port=$3 limit=$4
     shift 4
     # One that a lost session has left; its process id may belong to somebody else by now.
-    if is_running "$folder" && grep -qs '^timeout' "/proc/$pid/cmdline"; then
-        kill "$pid"
-        while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-    fi
+    if is_running "$folder" && grep -qs '^timeout' "/proc/$pid/cmdline"; then stop "$folder"; fi
     [ "$kind" != none ] && is_taken "$kind" "$port" &&
         { echo "another program listens at port $((0x$port)) already"; exit 1; }
     rm -rf "$folder"

@@ -27,18 +27,21 @@ class Job:
     wildcards: Mapping[str, str]
 
 
-def warnings(experiment: Experiment, results: Path) -> list[str]:
-    """What a reader has to know whatever is run.
+def played_otherwise(experiment: Experiment, results: Path) -> dict[str, dict[str, str]]:
+    """By environment, what played the host of sessions for which it is now played in another way."""
+    return {name: acceleration.measured_otherwise(host) for name, host in _hosts(experiment, results).items()}
+
+
+def warnings(experiment: Experiment, results: Path, otherwise: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What a reader has to know whatever is run; `otherwise` as of `played_otherwise`.
 
     Raw files whose host is not prepared stay as they are. Sessions are measured again if their host is now
     played in another way.
     """
-    hosts = {name: results / name / "host.json" for name in experiment.environments}
-    otherwise = {name: acceleration.measured_otherwise(host) for name, host in hosts.items()}
     missing = [
         f"{host} is missing: what was measured in {name} stays as it is, whatever changes. "
         f"Prepare the host again: snakemake --force {host}"
-        for name, host in hosts.items()
+        for name, host in _hosts(experiment, results).items()
         if not host.is_file() and any(host.parent.glob("raw/*/*/*.json"))
     ]
     played = [f"{name} host: {acceleration.said_of(found)}" for name, found in otherwise.items() if found]
@@ -69,3 +72,7 @@ def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
     if not plan_file.is_file() or plan_file.stat().st_mtime < since_s:
         return ""
     return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s))
+
+
+def _hosts(experiment: Experiment, results: Path) -> dict[str, Path]:
+    return {name: results / name / "host.json" for name in experiment.environments}
