@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import cache
 
 from hvcost.errors import ConfigError
-from hvcost.model.metric import HOST_CPU, Metric, Value
+from hvcost.model.metric import HOST_CPU, HOST_CPU_PACKET, HOST_CPU_TRANSACTION, Metric, Value
 from hvcost.model.record import Record
-from hvcost.tools import TRANSFERRED, load_tool, tool_names
+from hvcost.tools import PACKETS, TRANSACTIONS, TRANSFERRED, load_tool, tool_names
 
 PRIMARY = "primary"
 SECONDARY = "secondary"
@@ -20,17 +20,24 @@ DETAIL = "detail"
 # What /proc/stat counts is printed to a hundredth of a second (proc(5)); Xen prints tenths (xl(1), list).
 TICK_S = 0.01
 XEN_TICK_S = 0.1
+# The host's processor time is told per work that was done: in which metric, and for how much work in seconds.
+# A tool has the metric of the first of these that is among its details.
+WORK = {
+    TRANSACTIONS: (HOST_CPU_TRANSACTION, 1e6),
+    PACKETS: (HOST_CPU_PACKET, 1e6),
+    TRANSFERRED: (HOST_CPU, 1e9 / 8),
+}
 
 
 def metrics_of(tool: str) -> dict[Metric, str]:
     """Metrics of a tool's repetitions with their roles: primary, secondary or detail."""
     loaded = load_tool(tool)
     primary, *others = loaded.metrics
-    moves_data = TRANSFERRED in loaded.details
+    work = [metric for of, (metric, _) in WORK.items() if of in loaded.details]
     return {
         primary: PRIMARY,
         **dict.fromkeys(others, SECONDARY),
-        **dict.fromkeys((HOST_CPU,) if moves_data else (), SECONDARY),
+        **dict.fromkeys(work[:1], SECONDARY),
         **dict.fromkeys(loaded.details, DETAIL),
     }
 
@@ -51,17 +58,18 @@ def known() -> Mapping[str, Metric]:
     return found
 
 
-def derived(record: Record, values: Mapping[str, Value]) -> dict[str, Value | str]:
+def derived(record: Record, values: Mapping[str, Value | str]) -> dict[str, Value | str]:
     """What follows from a record and the figures of its tool; a text says why there is none."""
-    if TRANSFERRED.name not in values:
-        return {}
-    return {HOST_CPU.name: _host_cpu(record, values[TRANSFERRED.name].value)}
+    for work, (metric, unit) in WORK.items():
+        if work.name in values:
+            done = values[work.name]
+            return {metric.name: _host_cpu(record, done.value / unit) if isinstance(done, Value) else done}
+    return {}
 
 
-def _host_cpu(record: Record, transferred_bytes: float) -> Value | str:
-    """Processor seconds of the host per gigabit that arrived, all processors and all that they did."""
+def _host_cpu(record: Record, units: float) -> Value | str:
+    """Processor seconds of the host per unit of work that was done, all processors and all that they did."""
     if not record.cpu_time_s:
         return "not available: nobody can ask the host for its processor time"
-    gigabits = transferred_bytes * 8 / 1e9
     ticks = [XEN_TICK_S if "Domain-0" in record.cpu_time_s else TICK_S] * len(record.cpu_time_s)
-    return Value(sum(record.cpu_time_s.values()) / gigabits, sum(ticks) / gigabits)
+    return Value(sum(record.cpu_time_s.values()) / units, sum(ticks) / units)

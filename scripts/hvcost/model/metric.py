@@ -72,14 +72,41 @@ THROUGHPUT = Metric(
     "TCP throughput",
     limit=lambda link: tcp_limit_bps(link["rate_mbit"], link["mtu"]),
 )
+# What several tools measure has one name, so that their figures stand beside each other.
+ROUND_TRIP = Metric("round_trip", "ms", "median round-trip time", better="lower")
+ROUND_TRIP_P90 = Metric("round_trip_p90", "ms", "round-trip time, 90th percentile", better="lower")
+ROUND_TRIP_P99 = Metric("round_trip_p99", "ms", "round-trip time, 99th percentile", better="lower")
+ROUND_TRIP_P999 = Metric("round_trip_p999", "ms", "round-trip time, 99.9th percentile", better="lower")
+TRANSACTION_RATE = Metric("transaction_rate", "1/s", "transactions per second")
+# What can be 0 is compared by difference.
+LOSS = Metric("loss", "%", "packet loss", better="lower", compared=DIFFERENCE, margin=0.1)
+PACKET_RATE = Metric("packet_rate", "1/s", "packets per second that arrived")
+RETRANSMISSIONS = Metric(
+    "retransmissions", "1/Gbit", "retransmissions", better="lower", compared=DIFFERENCE, margin=1.0
+)
+
+_SPENT = (
+    "It is what all processors of the host spent during a run, for each {}: the guest’s own work, the "
+    "hypervisor’s and the host’s. Under Xen it is the sum of all domains."
+)
 HOST_CPU = Metric(
     "host_cpu",
     "s/Gbit",
     "host processor time",
     better="lower",
-    about=(
-        "It is what all processors of the host spent during a run, for each gigabit that arrived, in "
-        "seconds: the guest’s own work, the hypervisor’s and the host’s. Under Xen it is the sum of all "
-        "domains."
-    ),
+    about=_SPENT.format("gigabit that arrived, in seconds"),
+)
+HOST_CPU_PACKET = Metric(
+    "host_cpu_packet",
+    "us",
+    "host processor time per packet",
+    better="lower",
+    about=_SPENT.format("packet that arrived, in microseconds"),
+)
+HOST_CPU_TRANSACTION = Metric(
+    "host_cpu_transaction",
+    "us",
+    "host processor time per transaction",
+    better="lower",
+    about=_SPENT.format("transaction, in microseconds"),
 )

@@ -23,6 +23,9 @@ from hvcost.model.record import End
 
 # A tool that moves bulk data has this among its details: the network cards have to have carried it.
 TRANSFERRED = Metric("transferred", "byte", "transferred data")
+# What a tool did, for which the host's processor time is told: of the first of these that it has.
+PACKETS = Metric("packets", "1", "packets that arrived")
+TRANSACTIONS = Metric("transactions", "1", "transactions")
 
 
 class NoOutput(ParseError):
@@ -62,8 +65,11 @@ class Tool(ABC):
         """
 
     @abstractmethod
-    def read(self, options: Any, outputs: Mapping[str, End]) -> Mapping[str, Value]:
+    def read(self, options: Any, outputs: Mapping[str, End]) -> Mapping[str, Value | str]:
         """Values of all metrics and details by name, from the outputs by role.
+
+        A text in place of a value says why a good run does not have this one, such as a percentile of too
+        few round trips. The primary metric always has one.
 
         ParseError with the reason, beginning with the role, if the run does not count: the outputs hold no
         figure, or do not agree with the options or with each other. It is NoOutput if nothing is wrong but

@@ -19,8 +19,8 @@ from hvcost.tools import TRANSFERRED, iperf, load_tool, options_of
 WIRED = ("ssh", "provided")
 
 
-def values(record: Record) -> Mapping[str, Value]:
-    """All figures of a repetition, its tool's metrics and details, by the metric's name.
+def values(record: Record) -> Mapping[str, Value | str]:
+    """All figures of a repetition, its tool's metrics and details, by the metric's name; see `Tool.read`.
 
     ParseError with the reason if it is no measurement.
     """
@@ -41,8 +41,9 @@ def values(record: Record) -> Mapping[str, Value]:
     for witness in record.witnesses.values():
         check_clocks(witness)
     cards = {role: witness for role, witness in record.witnesses.items() if role != "server"}
-    if TRANSFERRED.name in found:
-        _check_cards(cards, found[TRANSFERRED.name].value)
+    transferred = found.get(TRANSFERRED.name)
+    if isinstance(transferred, Value):
+        _check_cards(cards, transferred.value)
     if host["connection"] in WIRED:
         check_wires(cards, link["rate_mbit"])
     return found
