@@ -10,17 +10,24 @@ from pathlib import Path
 import pytest
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+# It looks for its line again and again: a signal right before a read begins would be heard after it only.
 PROGRAM = """
+import select
 import sys
 from hvcost import program
+
+def line_comes():
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass
+    sys.stdin.readline()
 
 def work():
     try:
         print("working", flush=True)
-        sys.stdin.readline()
+        line_comes()
     finally:
         print("cleaning up", flush=True)
-        sys.stdin.readline()
+        line_comes()
         print("clean", flush=True)
 
 sys.exit(program.run(work, None))

@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 
 DOMAIN = "hvcost-guest"
 MAC = "00:16:3e:20:10:03"  # in the range that is Xen's
+# Debian's `xl` is a script of scripts that looks for this one. They take longer than it does.
+XL_ITSELF = (
+    "read -r major </sys/hypervisor/version/major; read -r minor </sys/hypervisor/version/minor; "
+    '"/usr/lib/xen-$major.$minor/bin/xl"'
+)
 XL_LOG = f"/var/log/xen/xl-{DOMAIN}.log"
 CREATE_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
@@ -106,7 +111,7 @@ class Driver(Hypervisor):
         expect(machine, proof, "guest.driver", "vif")
 
     # Of all domains: dom0 sees no time but its own.
-    cpu_time_command = "xl list"
+    cpu_time_command = f"{XL_ITSELF} list"
 
     @staticmethod
     def cpu_time_s(said: str) -> dict[str, float]:
