@@ -33,12 +33,14 @@ cat >/dev/null
 
 @dataclass(frozen=True)
 class Package:
-    """A package that has no files. `preinst` is run before it is installed."""
+    """A package that has no files but a `conffile`. `preinst` and `postinst` are run before and after."""
 
     name: str
     depends: str = ""
     preinst: str = ""
     conflicts: str = ""
+    postinst: str = ""
+    conffile: str = ""
 
 
 class Debian(LocalConnection):
@@ -78,9 +80,16 @@ def _made(folder: Path, package: Package) -> str:
     scripts = folder / package.name / "DEBIAN"
     scripts.mkdir(parents=True)
     (scripts / "control").write_text(control)
-    if package.preinst:
-        (scripts / "preinst").write_text(f"#!/bin/sh\n{package.preinst}\n")
-        (scripts / "preinst").chmod(0o755)
+    for when, script in (("preinst", package.preinst), ("postinst", package.postinst)):
+        if script:
+            (scripts / when).write_text(f"#!/bin/sh\n{script}\n")
+            (scripts / when).chmod(0o755)
+    if package.conffile:
+        (scripts / "conffiles").write_text(f"{package.conffile}\n")
+        path = scripts.parent / package.conffile.lstrip("/")
+        path.parent.mkdir(parents=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
     file = folder / f"{package.name}.deb"
     subprocess.run(["dpkg-deb", "--build", scripts.parent, file], check=True, stdout=subprocess.DEVNULL)
     content = file.read_bytes()

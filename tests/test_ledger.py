@@ -8,19 +8,21 @@ from pathlib import Path
 
 import pytest
 from debian import Debian, Package, debian
-from hvcost.environments import boot, ledger
+from hvcost.environments import boot, ledger, preparation
 from hvcost.environments.ledger import Ledger
 from hvcost.environments.preparation import ensure_packages
 from hvcost.errors import MachineError
 from hvcost.machines.packages import packages_by_status
 
-TOOL, LIBRARY, BROKEN, THEIRS, RIVAL = (
+TOOL, LIBRARY, BROKEN, THEIRS, RIVAL, SERVING = (
     "hvcost-test-tool",
     "hvcost-test-lib",
     "hvcost-test-broken",
     "hvcost-test-theirs",
     "hvcost-test-rival",
+    "hvcost-test-serving",
 )
+SERVICE, SERVED = f"/etc/init.d/{SERVING}", "/var/lib/hvcost-test-served"
 SEEN = "/var/lib/hvcost-test-seen"
 PACKAGES = [
     Package(TOOL, LIBRARY),
@@ -28,6 +30,7 @@ PACKAGES = [
     Package(BROKEN, LIBRARY, preinst="exit 1"),
     Package(THEIRS, LIBRARY),
     Package(RIVAL, conflicts=THEIRS),
+    Package(SERVING, postinst=f"[ ! -x {SERVICE} ] || touch {SERVED}", conffile=SERVICE),
 ]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
@@ -75,6 +78,18 @@ def test_what_somebody_has_is_not_removed_for_what_is_needed(host: Debian) -> No
     with pytest.raises(MachineError, match=r"lab host: .*remove"):
         ensure_packages(host, [RIVAL])
     assert THEIRS in packages_by_status(host)
+
+
+def test_a_server_that_a_tool_brings_along_does_not_start(
+    host: Debian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = packages_by_status(host)
+    monkeypatch.setattr(preparation, "autostart_files", lambda: [SERVICE])
+    assert ensure_packages(host, [SERVING]) == [SERVING]
+    assert not host.succeeds(["test", "-e", SERVICE])
+    assert not host.succeeds(["test", "-e", SERVED])
+    ledger.take_back(host)
+    assert packages_by_status(host) == before
 
 
 def test_everything_is_taken_back(host: Debian) -> None:

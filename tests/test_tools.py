@@ -13,9 +13,18 @@ from hvcost.hypervisors import load_driver, names
 from hvcost.machines import facts
 from hvcost.machines.local import LocalConnection
 from hvcost.model.options import checked
-from hvcost.tools import NoOutput, completed, load_tool, options_of, tool_names, versions_of
+from hvcost.tools import (
+    NoOutput,
+    autostart_files,
+    completed,
+    load_tool,
+    options_of,
+    tool_names,
+    versions_of,
+)
 
-README = Path(__file__).parents[1] / "config/README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "config/README.md"
 ADDRESS = "198.18.1.3"
 every_tool = pytest.mark.parametrize("name", tool_names())
 
@@ -70,6 +79,12 @@ def test_metrics_and_details_have_names_of_their_own(name: str) -> None:
     tool = load_tool(name)
     every = [metric.name for metric in (*tool.metrics, *tool.details)]
     assert tool.metrics and len(set(every)) == len(every)
+
+
+def test_no_server_of_a_package_starts_on_this_computer() -> None:
+    installs = (ROOT / "scripts/install.sh").read_text()
+    for file in autostart_files():
+        assert f"--path-exclude={file}" in installs
 
 
 @pytest.mark.parametrize(

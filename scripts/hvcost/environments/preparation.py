@@ -30,7 +30,7 @@ from hvcost.machines.journal import Journal
 from hvcost.machines.packages import missing_packages, packages_by_status
 from hvcost.model.link import Link
 from hvcost.model.record import Facts
-from hvcost.tools import packages_of, versions_of
+from hvcost.tools import autostart_files, packages_of, versions_of
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ INSTALLATION = re.compile(r"^Inst ([^ :]+)", re.MULTILINE)
 def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
     """Install the Debian packages that are missing; all that were installed, with what they need.
 
-    They are in the host's list of changes before apt begins, which may be interrupted at any time.
+    They are in the host's list of changes before apt begins, which may be interrupted at any time. No server
+    that a tool brings along starts by itself: a session starts its own.
     """
     missing = missing_packages(host, packages)
     if not missing:
@@ -52,7 +53,8 @@ def ensure_packages(host: Connection, packages: Sequence[str]) -> list[str]:
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"]
     host.run([*apt, "update", "-qq"], timeout_s=INSTALL_TIMEOUT_S)
     # What the host has is not removed for it: nobody could take that back.
-    install = ["install", "-y", "-qq", "--no-install-recommends", "--no-remove", *missing]
+    excluded = (f"--option=DPkg::Options::=--path-exclude={file}" for file in autostart_files())
+    install = ["install", "-y", "-qq", "--no-install-recommends", "--no-remove", *excluded, *missing]
     planned = INSTALLATION.findall(host.run([*apt, "--simulate", *install]).stdout)
     ledger.note(host, Ledger(packages=tuple(sorted(set(planned) - before))))
     host.run([*apt, *install], timeout_s=INSTALL_TIMEOUT_S)

@@ -43,6 +43,8 @@ class Tool(ABC):
     name: ClassVar[str]
     # Debian packages that client, host and guest need for it.
     packages: ClassVar[tuple[str, ...]]
+    # Files of these by which a host would start a server by itself, beside a session's: they are left out.
+    autostart: ClassVar[tuple[str, ...]] = ()
     # Command line whose first line says the version, and how that line begins if another will not do.
     version_argv: ClassVar[tuple[str, ...]]
     version_begins: ClassVar[str] = ""
@@ -133,6 +135,11 @@ def completed(workload: Mapping[str, Any]) -> dict[str, Any]:
 def packages_of(names: Iterable[str]) -> list[str]:
     """Debian packages that these tools need."""
     return sorted({package for name in names for package in load_tool(name).packages})
+
+
+def autostart_files() -> list[str]:
+    """Files of tools' packages that are left out, whatever else they are installed for."""
+    return sorted({file for tool in _tools().values() for file in tool.autostart})
 
 
 def versions_of(names: Iterable[str]) -> dict[str, str]:
