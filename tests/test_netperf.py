@@ -193,7 +193,6 @@ def test_ends_that_counted_different_exchanges_did_not_see_the_same_run(
         ({"ELAPSED_TIME": "1.97"}, "the report is of 1.97 s instead of 2 s"),
         ({"ELAPSED_TIME": "2.20"}, "do not make the rate"),
         ({"TRANSACTION_RATE": "12000.000"}, "do not make the rate"),
-        ({"MEAN_LATENCY": "60.00"}, "account for 1.4. s of 2 s"),
         ({"MEAN_LATENCY": "99.00"}, "account for 2.3. s of 2 s"),
         ({"P50_LATENCY": "28"}, "not in order"),
         ({"P99_LATENCY": "999999"}, "not in order"),
@@ -229,17 +228,22 @@ def test_a_loss_over_udp_is_seen_or_too_near_to_the_end_to_matter(at_s: float, r
     try:
         found = read({"tool": "netperf", "protocol": "udp"}, client(text))
     except ParseError:
-        assert at_s < 9.7
+        assert at_s < 9.4
         return
     rate = found["transaction_rate"]
     assert isinstance(rate, Value)
-    assert rate.value * round_trip_us / 1e6 > 0.95
+    assert rate.value * round_trip_us / 1e6 > 0.93
+
+
+def test_a_client_that_is_busy_with_itself_spoils_no_run_over_tcp() -> None:
+    found = changed(TCP, MEAN_LATENCY="60.00")
+    assert found["round_trip"] == changed(TCP)["round_trip"]
 
 
 @pytest.mark.parametrize(
     ("exchanges", "missing"),
     [
-        (20, {"round_trip_p90", "round_trip_p99"}),
+        (5, {"round_trip_p90", "round_trip_p99"}),
         (100, {"round_trip_p99"}),
         (999, {"round_trip_p99"}),
         (1000, set()),
@@ -252,8 +256,8 @@ def test_few_round_trips_have_fewer_percentiles(exchanges: int, missing: set[str
 
 
 def test_too_few_round_trips_have_no_median() -> None:
-    with pytest.raises(ParseError, match=r"^client: 19 round trips, fewer than 20, so no median"):
-        read({"tool": "netperf"}, client(run_of(19, 520_000, 10.0, "TCP")))
+    with pytest.raises(ParseError, match=r"^client: 4 round trips, fewer than 5, so no median"):
+        read({"tool": "netperf"}, client(run_of(4, 2_400_000, 10.0, "TCP")))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ end. A report counts only if all of this holds:
 - netserver, at the end, has told over the control connection what it received and sent: that is the client's
   count, and the one exchange that the end may have cut.
 - Rate, transactions, time and mean agree. As one request follows the other, the transactions take all of the
-  time. What they do not account for is how a loss over UDP shows: UDP_RR sends nothing again, waits until the
-  time is over, and tells good percentiles of a few exchanges with exit code 0. Not seen is a loss so near to
-  the end that the wait could be that of a request which the end cut: twice the longest round trip, 2 % of the
-  time and 0.1 s. The rate is too low by no more than that, and the percentiles are right.
+  time, but for what the client itself does in between. What they do not account for is how a loss over UDP
+  shows: UDP_RR sends nothing again, waits until the time is over, and tells good percentiles of a few exchanges
+  with exit code 0. Not seen is a loss so near to the end that the wait could be that of a request which the
+  end cut, or the client's: twice the longest round trip, 5 % of the time and 0.1 s. The rate is too low by no
+  more than that, and the percentiles are right. TCP sends again, so a busy client spoils no run there.
 
 netperf's histogram has ninety steps in each decade from 10 us on, and interpolates between them: a percentile
 is known to a step, which is its resolution. The 50th, 90th and 99th are all that it tells: Debian's builds do
@@ -80,10 +81,11 @@ TESTS = {
 # A test ends when its timer fires, and never before.
 DURATION_TOLERANCE = 0.01
 # Of the time, what is spent between two transactions; and what the end of the last connection takes.
-UNACCOUNTED_SHARE = 0.02
+UNACCOUNTED_SHARE = 0.05
 UNACCOUNTED_S = 0.1
+# A median of fewer is that of single round trips.
+LEAST_FOR_MEDIAN = 5
 # From so many transactions on there is a percentile: the ten slowest are beyond it.
-LEAST_FOR_MEDIAN = 20
 LEAST_FOR_P90 = 100
 LEAST_FOR_P99 = 1000
 
@@ -264,8 +266,9 @@ def _check_time(order: Order, report: Report) -> None:
         )
     busy_s = report.transactions * report.mean_us / 1e6
     allowance_s = UNACCOUNTED_SHARE * elapsed_s + UNACCOUNTED_S + 2 * report.max_us / 1e6
-    if abs(elapsed_s - busy_s) > allowance_s:
-        lost = "; over UDP, that is an exchange that was lost" if order.test == "UDP_RR" else ""
+    is_lost = order.test == "UDP_RR" and elapsed_s - busy_s > allowance_s
+    if is_lost or busy_s - elapsed_s > allowance_s:
+        lost = "; over UDP, that is an exchange that was lost" if is_lost else ""
         raise ParseError(
             f"client: {report.transactions} {report.noun} account for {busy_s:.2f} s of {elapsed_s:g} s{lost}"
         )
