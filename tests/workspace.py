@@ -55,8 +55,8 @@ class Workspace:
         assert self.start(*arguments).wait() == 0, self.output()
         return self.output()
 
-    def records(self, env: str, system: str) -> list[record.Record]:
-        files = sorted((self.folder / f"results/{env}/raw/{system}").glob("boot*/*-*.json"))
+    def records(self, env: str, system: str, workload: str = "tcp") -> list[record.Record]:
+        files = sorted((self.folder / f"results/{env}/raw/{system}").glob(f"boot*/{workload}-*.json"))
         return [record.read(file) for file in files]
 
     def left_behind(self) -> list[str]:
