@@ -12,10 +12,10 @@ end. A report counts only if all of this holds:
   count, and the one exchange that the end may have cut.
 - Rate, transactions, time and mean agree. As one request follows the other, the transactions take all of the
   time, but for what the client itself does in between. What they do not account for is how a loss over UDP
-  shows: UDP_RR sends nothing again, waits until the time is over, and tells good percentiles of a few exchanges
-  with exit code 0. Not seen is a loss so near to the end that the wait could be that of a request which the
-  end cut, or the client's: twice the longest round trip, 5 % of the time and 0.1 s. The rate is too low by no
-  more than that, and the percentiles are right. TCP sends again, so a busy client spoils no run there.
+  shows: UDP_RR sends nothing again, waits until the time is over, and tells good percentiles of few exchanges
+  with exit code 0. Not seen is a loss so near to the end that the wait could be the client's, or that of a
+  request which the end cut: twice the longest round trip, 5 % of the time and 0.1 s. The rate is too low by
+  no more than that, and the percentiles are right. TCP sends again, so a busy client spoils no run there.
 
 netperf's histogram has ninety steps in each decade from 10 us on, and interpolates between them: a percentile
 is known to a step, which is its resolution. The 50th, 90th and 99th are all that it tells: Debian's builds do
