@@ -39,7 +39,9 @@ add_suite() {
 # Without that by which this computer would start a server at once and at each boot (`autostart` of a tool).
 get() {
     apt-get install -y -qq --no-install-recommends \
-        -o DPkg::Options::=--path-exclude=/etc/init.d/netperf "$@" >/dev/null
+        -o DPkg::Options::=--path-exclude=/etc/init.d/netperf \
+        -o DPkg::Options::=--path-exclude=/lib/systemd/system/irtt.service \
+        -o DPkg::Options::=--path-exclude=/usr/lib/systemd/system/irtt.service "$@" >/dev/null
 }
 
 if [ -n "$missing" ] || ! qemu_is_new "$(qemu_version)"; then

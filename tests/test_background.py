@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hvcost.errors import MachineError
+from hvcost.machines import background
 from hvcost.machines.background import Background, Backgrounds
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.shell import Shell
-from hvcost.model.process import Bound, Listening, Process
+from hvcost.model.process import MOST_IN_BACKGROUND, Bound, Listening, Process
 
 IPERF = Process("server", "server", ("iperf", "-s"), 20, Listening(5001))
 REFLECTOR = Process("reflector", "server", ("iperf", "-s", "-u"), 20, Bound(5001))
@@ -68,7 +72,7 @@ def test_one_that_ends_by_itself_is_not_waited_for(shell: Shell, tmp_path: Path)
 
 
 def test_each_run_has_the_greeting_and_what_is_its_own(shell: Shell, tmp_path: Path) -> None:
-    processes = Backgrounds(shell, str(tmp_path), 60)
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
     process = greeter(tmp_path)
     said = []
     for each in ("one", "two"):
@@ -81,7 +85,7 @@ def test_each_run_has_the_greeting_and_what_is_its_own(shell: Shell, tmp_path: P
 
 
 def test_one_that_was_ended_is_started_anew(shell: Shell, tmp_path: Path) -> None:
-    processes = Backgrounds(shell, str(tmp_path), 60)
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
     (first,) = processes.ready([greeter(tmp_path)])
     processes.end()
     (second,) = processes.ready([greeter(tmp_path)])
@@ -91,7 +95,7 @@ def test_one_that_was_ended_is_started_anew(shell: Shell, tmp_path: Path) -> Non
 def test_one_that_the_next_run_does_not_need_is_ended(
     machine: LocalConnection, shell: Shell, tmp_path: Path
 ) -> None:
-    processes = Backgrounds(shell, str(tmp_path), 60)
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
     processes.ready([IPERF, REFLECTOR])
     assert len(listening(machine).splitlines()) == 2
     processes.ready([REFLECTOR])
@@ -117,3 +121,49 @@ def test_one_that_a_lost_session_has_left_is_ended(
         running = started(other, IPERF, tmp_path / "server")
         running.stop()
         assert listening(machine) == ""
+
+
+def test_one_that_says_no_greeting_does_not_run_on(
+    machine: LocalConnection, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "START_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(shell, "ask", partial(patiently, shell.ask))
+    server = replace(IPERF, greeting="which it never says")
+    with pytest.raises(MachineError, match="start of the server"):
+        started(shell, server, tmp_path / "server")
+    assert listening(machine) == ""
+
+
+def patiently(ask: Callable[..., str], request: str, *, timeout_s: float) -> str:
+    """A request that has time, whatever the limit of what is asked for."""
+    return ask(request, timeout_s=60.0)
+
+
+def test_those_that_are_ended_have_said_all_that_they_say_at_their_end(shell: Shell, tmp_path: Path) -> None:
+    script = 'trap "echo the end; exit" TERM; echo ready; while :; do sleep 0.05; done'
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
+    processes.started(Process("load", "client", ("sh", "-c", script), 20, greeting="ready\n"))
+    (ended,) = processes.end()
+    assert ended.end.stdout == "ready\nthe end\n"
+    assert processes.end() == []
+    assert not (tmp_path / "load").exists()
+
+
+def test_as_many_as_there_may_be_run_beside_each_other(shell: Shell, tmp_path: Path) -> None:
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
+    script = ("sh", "-c", "echo ready; sleep 600")
+    for number in range(MOST_IN_BACKGROUND):
+        processes.started(Process(f"p{number}", "server", (*script, f"{number}"), 20, greeting="ready\n"))
+    assert {each.end.stdout for each in processes.end()} == {"ready\n"}
+
+
+def test_one_that_does_not_heed_its_end_is_killed_with_all_its_children(shell: Shell, tmp_path: Path) -> None:
+    script = 'trap "" TERM; echo $$ ready; while :; do sleep 600; done'
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
+    started = processes.started(Process("deaf", "client", ("sh", "-c", script), 20, greeting="ready\n"))
+    pid = int(started.end.stdout.split()[0])
+    shell.ask("patience=2")
+    processes.end()
+    deadline = Deadline(60, "end of the process")
+    while Path(f"/proc/{pid}").exists():
+        deadline.wait_a_little(0.1)

@@ -80,7 +80,7 @@ RULES = {
     ),
     "build_host_image": Case(
         "host-image",
-        '--needed {"packages":[],"sid_packages":[]} --packages {packages} --output {output}',
+        '--needed {"packages":[],"sid_packages":[],"left_out":[]} --packages {packages} --output {output}',
         IMAGE.format(kind="host"),
     ),
     "prepare_host": Case(

@@ -1,6 +1,6 @@
 """A tool that nobody has heard of is measured when its file is there, and nothing else was touched.
 
-The first is the example of docs/adding-a-tool.md, which runs on the client; the second runs in the system.
+The first is the example of docs/adding-a-tool.md, which runs in the system; the second runs on the client.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Counting(Tool):
         return 1.0
 
     def processes(self, options, address):
-        return (Process("counting", "server", ("seq", str(options.up_to)), 60),)
+        return (Process("counting", "client", ("seq", str(options.up_to)), 60),)
 
     def read(self, options, outputs):
         end = output_of(outputs, "counting")
@@ -79,14 +79,14 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (example,) = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "docs/adding-a-tool.md").read_text(), re.M | re.S
     )
-    (folder / "scripts/hvcost/tools/ping.py").write_text(example)
+    (folder / "scripts/hvcost/tools/dd.py").write_text(example)
     (folder / "scripts/hvcost/tools/counting.py").write_text(COUNTING)
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
         "repetitions": 2,
         "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
         "workloads": {
-            "latency": {"tool": "ping", "count": 20},
+            "memory": {"tool": "dd", "size_mib": 512},
             "numbers": {"tool": "counting"},
             "tcp": {"tool": "iperf", "duration_s": 1},
         },
@@ -126,12 +126,12 @@ def test_every_repetition_counts(measured: Workspace) -> None:
     assert measured.left_behind() == []
 
 
-def test_a_tool_on_the_client_is_measured(measured: Workspace) -> None:
-    assert values(measured, "latency")["round_trip"] > 0
-    one = record.read(measured.folder / raw("latency", 1))
-    assert one.spec["workload"] == {"tool": "ping", "count": 20, "interval_ms": 10}
-    assert one.outputs["client"].machine == "one-file client"
-    assert set(one.witnesses or {}) == {"client", "host"}
+def test_the_example_is_measured_in_the_system(measured: Workspace) -> None:
+    assert values(measured, "memory")["copy_time"] > 0
+    one = record.read(measured.folder / raw("memory", 1))
+    assert one.spec["workload"] == {"tool": "dd", "size_mib": 512, "block_kib": 1024}
+    assert one.outputs["dd"].machine == "one-file host"
+    assert set(one.witnesses or {}) == {"client", "host", "server"}
 
 
 def test_its_metric_is_in_every_table_and_chart_and_in_the_report(measured: Workspace) -> None:
@@ -139,12 +139,12 @@ def test_its_metric_is_in_every_table_and_chart_and_in_the_report(measured: Work
     with (results / "one-file/statistics.csv").open(newline="") as table:
         found = {(row["workload"], row["metric"]): row for row in csv.DictReader(table)}
     assert set(found) == {
-        ("latency", "round_trip"),
+        ("memory", "copy_time"),
         ("numbers", "counted"),
         ("tcp", "throughput"),
         ("tcp", "host_cpu"),
     }
-    row = found["latency", "round_trip"]
+    row = found["memory", "copy_time"]
     assert (row["unit"], row["role"], row["ok"], row["limit"], row["runs_at_limit"]) == (
         "ms",
         "primary",
@@ -153,34 +153,34 @@ def test_its_metric_is_in_every_table_and_chart_and_in_the_report(measured: Work
         "0",
     )
     assert float(row["mean"]) > 0
-    for figure in ("means-latency", "ratios-latency", "means-numbers", "means-tcp", "means-tcp-host-cpu"):
+    for figure in ("means-memory", "ratios-memory", "means-numbers", "means-tcp", "means-tcp-host-cpu"):
         assert (results / f"figures/{figure}.svg").is_file()
     page = re.sub(r"<[^>]*>", "", (results / "report.html").read_text())
-    assert "round-trip time" in page
-    assert re.search(r"Bare metal, with no hypervisor at all, reaches 0\.\d+ ms\.", page)
+    assert "time to copy memory" in page
+    assert re.search(r"Bare metal, with no hypervisor at all, reaches [\d.]+ ms\.", page)
 
 
-def test_a_tool_in_the_system_is_measured(measured: Workspace) -> None:
+def test_a_tool_on_the_client_is_measured(measured: Workspace) -> None:
     assert values(measured, "numbers") == {"counted": 1000.0}
     one = record.read(measured.folder / raw("numbers", 1))
-    assert one.outputs["counting"].machine == "one-file host"
-    assert set(one.witnesses or {}) == {"client", "host", "server"}
+    assert one.outputs["counting"].machine == "one-file client"
+    assert set(one.witnesses or {}) == {"client", "host"}
 
 
 def test_its_version_is_a_fact_of_the_machines(measured: Workspace) -> None:
-    found = record.read(measured.folder / raw("latency", 1)).facts
+    found = record.read(measured.folder / raw("memory", 1)).facts
     for machine in ("client", "host"):
         about = found[machine] or {}
-        assert str(about["ping_version"]).startswith("ping from iputils")
+        assert str(about["dd_version"]).startswith("dd (coreutils)")
         assert str(about["counting_version"]).startswith("seq (GNU coreutils)")
 
 
 def test_its_options_are_checked_before_anything_starts(measured: Workspace) -> None:
     config = yaml.safe_load((measured.folder / "one-file.yaml").read_text())
-    config["workloads"]["latency"]["interval_ms"] = 1
+    config["workloads"]["memory"]["block_kib"] = 1
     (measured.folder / "wrong.yaml").write_text(yaml.safe_dump(config))
     assert measured.start("--dry-run", "--configfile", "wrong.yaml").wait() != 0
-    complaint = "workloads.latency.interval_ms: 1 is not allowed; allowed: an integer, 2 to 10000"
+    complaint = "workloads.memory.block_kib: 1 is not allowed; allowed: 4, 64, 1024"
     assert complaint in measured.output()
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import factories
+import pytest
 from hvcost import session
-from hvcost.errors import MachineError
+from hvcost.errors import MachineError, ParseError
 from hvcost.hypervisors import RunningSystem, load_driver
 from hvcost.machines.background import Backgrounds
 from hvcost.machines.base import CommandResult, Connection
+from hvcost.machines.local import LocalConnection
 from hvcost.machines.shell import Shell
+from hvcost.model.metric import Metric, Value
+from hvcost.model.process import Process
+from hvcost.model.record import End
 from hvcost.session import Run, SessionSpec
+from hvcost.tools import Tool, check_exit, output_of
 from hvcost.tools.iperf import GREETING
 
 Answer = Callable[[], tuple[int, str, str]]
@@ -92,7 +98,8 @@ def repetition(client: Answer, server: Talking) -> session._Seen:
         host=cast(Shell, host),
         server=cast(Shell, server),
         cards={"client": (cast(Shell, Talking("env1 client")), "lo"), "host": (cast(Shell, host), "lo")},
-        background=Backgrounds(cast(Shell, server), "/nowhere", 60),
+        background=Backgrounds(cast(Shell, server), "/nowhere/", 60),
+        beside=Backgrounds(cast(Shell, Talking("env1 client")), "/nowhere/", 60),
     )
     return session._repetition(SPEC, Run("tcp", 1, 1), bench)
 
@@ -154,3 +161,127 @@ def test_nobody_waits_for_the_report_of_a_run_whose_client_failed() -> None:
     seen = repetition(says(0, "", "connect failed: Connection refused"), silent)
     assert seen.trouble is None
     assert sum("news" in request for request in silent.asked) == 2
+
+
+# --- what the client does one after the other, and what runs beside it
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """There are none."""
+
+
+class Steps(Tool):
+    """Something alone, then the same again beside something else."""
+
+    name = "steps"
+    packages = ()
+    version_argv = ("true",)
+    Options = NoOptions
+    metrics = (Metric("steps", "1", "steps"),)
+
+    def __init__(self, folder: Path, beside: str) -> None:
+        self.folder = folder
+        self.beside = beside
+
+    def expected_s(self, options: NoOptions) -> float:
+        return 1.0
+
+    def processes(self, options: NoOptions, address: str) -> tuple[Process, ...]:
+        def step(role: str, script: str, greeting: str = "") -> Process:
+            return Process(role, "client", ("sh", "-c", script, str(self.folder)), 60, greeting=greeting)
+
+        seen = '[ -e "$0/runs" ] && echo beside || echo alone'
+        return (step("idle", seen), step("load", self.beside, "ready\n"), step("loaded", seen))
+
+    def read(self, options: NoOptions, outputs: Mapping[str, End]) -> Mapping[str, Value]:
+        for role in ("idle", "loaded"):
+            check_exit(role, output_of(outputs, role))
+        if output_of(outputs, "load").stdout != "ready\nended\n":
+            raise ParseError("load: it was not ended")
+        return {"steps": Value(3.0)}
+
+
+RUNS = 'trap "rm \\"$0/runs\\"; echo ended; exit" TERM; >"$0/runs"; echo ready; while :; do sleep 0.05; done'
+
+
+def steps(
+    machine: LocalConnection, folder: Path, beside: str, monkeypatch: pytest.MonkeyPatch
+) -> session._Seen:
+    """What is seen of a repetition of this tool on a real client."""
+    tool = Steps(folder, beside)
+    monkeypatch.setattr(session, "load_tool", lambda _: tool)
+    monkeypatch.setattr(session, "options_of", lambda _: NoOptions())
+    host = cast(Shell, Talking("env1 host"))
+    with machine.shell() as shell:
+        bench = session._Bench(
+            client=machine,
+            system=RunningSystem(machine, "198.18.1.2", {}, "/nowhere"),
+            driver=load_driver("bare-metal")({}),
+            host=host,
+            server=host,
+            cards={"client": (shell, "lo"), "host": (host, "lo")},
+            background=Backgrounds(host, "/nowhere/", 60),
+            beside=Backgrounds(shell, f"{folder}/beside-", 60),
+        )
+        seen = session._repetition(SPEC, Run("tcp", 1, 1), bench)
+        assert bench.beside.end() == []
+    return seen
+
+
+def test_what_runs_beside_the_last_step_begins_after_the_first_and_is_ended(
+    machine: LocalConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = steps(machine, tmp_path, RUNS, monkeypatch)
+    assert seen.trouble is None
+    assert {role: (end.exit_code, end.stdout) for role, end in seen.outputs.items()} == {
+        "idle": (0, "alone\n"),
+        "loaded": (0, "beside\n"),
+        "load": (None, "ready\nended\n"),
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_run_beside_them_is_the_trouble_of_the_run(
+    machine: LocalConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = steps(machine, tmp_path, "echo no route >&2; exit 1", monkeypatch)
+    assert seen.trouble
+    assert seen.trouble.startswith("lab host: the load does not start: it ended and said")
+    assert "no route" in seen.trouble
+    assert set(seen.outputs) == {"idle"}
+
+
+def test_nothing_more_is_begun_after_a_step_that_failed(
+    machine: LocalConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steps, "processes", failing(Steps.processes))
+    seen = steps(machine, tmp_path, RUNS, monkeypatch)
+    assert set(seen.outputs) == {"idle"}
+    assert seen.trouble is None
+
+
+def failing(processes: Any) -> Any:
+    """The same processes, of which the first fails."""
+
+    def changed(*arguments: Any) -> tuple[Process, ...]:
+        first, *others = processes(*arguments)
+        return (replace(first, argv=("false",)), *others)
+
+    return changed
+
+
+def test_what_runs_beside_a_step_that_takes_too_long_is_ended(
+    machine: LocalConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> End:
+        raise MachineError("lab host: not done within 1 s")
+
+    run = session._run
+    monkeypatch.setattr(
+        session, "_run", lambda bench, step: (late if step.role == "loaded" else run)(bench, step)
+    )
+    seen = steps(machine, tmp_path, RUNS, monkeypatch)
+    assert seen.trouble == "lab host: not done within 1 s"
+    assert seen.outputs["load"].stdout == "ready\nended\n"
+    assert list(tmp_path.iterdir()) == []

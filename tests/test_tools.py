@@ -13,6 +13,7 @@ from hvcost.hypervisors import load_driver, names
 from hvcost.machines import facts
 from hvcost.machines.local import LocalConnection
 from hvcost.model.options import checked
+from hvcost.model.process import MOST_IN_BACKGROUND, Process, Where, course_of
 from hvcost.tools import (
     NoOutput,
     autostart_files,
@@ -61,16 +62,16 @@ def test_processes_are_told_apart_and_the_last_is_the_foreground_s(name: str) ->
     assert len({process.role for process in processes}) == len(processes)
     for process in processes:
         assert process.limit_s > tool.expected_s(tool.Options()) > 0
-    *background, foreground = processes
-    assert {process.on for process in background} <= {"server"}
-    assert foreground.ready is None
+    course = course_of(processes)
+    assert all(step.ready is None for step in course.steps)
+    assert all(server.ready or server.greeting for server in course.servers)
 
 
 @every_tool
 def test_without_output_nothing_is_known(name: str) -> None:
     tool = load_tool(name)
-    foreground = tool.processes(tool.Options(), ADDRESS)[-1]
-    with pytest.raises(NoOutput, match=f"^{foreground.role}: no output was recorded"):
+    first = next(step for step in course_of(tool.processes(tool.Options(), ADDRESS)).steps)
+    with pytest.raises(NoOutput, match=f"^{first.role}: no output was recorded"):
         tool.read(tool.Options(), {})
 
 
@@ -87,10 +88,27 @@ def test_no_server_of_a_package_starts_on_this_computer() -> None:
         assert f"--path-exclude={file}" in installs
 
 
+@pytest.mark.parametrize("machine", ["server", "client"])
+def test_a_tool_that_has_more_in_the_background_than_there_is_room_for_is_refused(
+    machine: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def processes(count: int) -> tuple[Process, ...]:
+        beside = [Process(f"p{n}", machine, ("true",), 60, greeting="ready") for n in range(count)]
+        return (*beside, Process("last", "client", ("true",), 60))
+
+    kind = type(load_tool("iperf"))
+    monkeypatch.setattr(kind, "processes", lambda *_: processes(MOST_IN_BACKGROUND))
+    completed({"tool": "iperf"})
+    monkeypatch.setattr(kind, "processes", lambda *_: processes(MOST_IN_BACKGROUND + 1))
+    complaint = f"^tool: 'iperf' has 4 processes in the background of the {machine}; allowed: at most 3$"
+    with pytest.raises(ConfigError, match=complaint):
+        completed({"tool": "iperf"})
+
+
 @pytest.mark.parametrize(
     ("workload", "complaint"),
     [
-        ({"tool": "ipref"}, "tool: 'ipref' is not allowed; allowed: iperf"),
+        ({"tool": "ipref"}, "tool: 'ipref' is not allowed; allowed: .*iperf"),
         ({"tool": "iperf", "parallel": 2}, "parallel: unknown option; allowed: duration_s, streams, window"),
         ({"tool": "iperf", "streams": 0}, "streams: 0 is not allowed; allowed: an integer, 1 to 128"),
         ({"tool": "iperf", "streams": 2.0}, "streams: 2.0 is not allowed"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -34,12 +35,15 @@ from hvcost.machines.shell import Shell
 from hvcost.machines.witness import ask, ask_clocks, check_wire
 from hvcost.model import record
 from hvcost.model.link import Link
-from hvcost.model.process import Process
+from hvcost.model.process import Course, Process, course_of
 from hvcost.model.record import End, Facts, Order, Reading, Record, Session, Witness
 from hvcost.tools import NoOutput, Tool, load_tool, options_of, versions_of
 from hvcost.tools.verdict import WIRED, values
 
 log = logging.getLogger(__name__)
+
+# How the folders begin that only this session uses on the client, whatever user it is there.
+CLIENT_PREFIX = "/tmp/hvcost-{}-"
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class _Seen:
 class _Bench:
     """What the session's runs are made with: its machines, the shells that stay on them, what runs there.
 
-    `cards`: where the measured cards are that witness a run, by their role.
+    `cards`: where the measured cards are that witness a run, by their role. `background`: of the system;
+    `beside`: of the client, in each run anew.
     """
 
     client: Connection
@@ -93,6 +98,7 @@ class _Bench:
     server: Shell
     cards: Mapping[str, tuple[Shell, str]]
     background: Backgrounds
+    beside: Backgrounds
 
     def cpu_time_s(self) -> dict[str, float]:
         """Processor time of the host since its boot, in s, by who spent it; nothing if nobody knows."""
@@ -283,8 +289,12 @@ def _set_up(
                 opened[machine] = stack.enter_context(machine.shell())
             return opened[machine]
 
-        background = Backgrounds(shell(system.server), system.runtime, _limit_s(spec, system.address))
+        limit_s = _limit_s(spec, system.address)
+        background = Backgrounds(shell(system.server), f"{system.runtime}/", limit_s)
         stack.callback(_ended, background)
+        prefix = CLIENT_PREFIX.format(secrets.token_hex(8))
+        beside = Backgrounds(shell(operation.client), prefix, limit_s)
+        stack.callback(_ended, beside)
         yield _Bench(
             client=operation.client,
             system=system,
@@ -295,17 +305,18 @@ def _set_up(
                 role: (shell(machine), card) for role, (machine, card) in _cards(operation, driver).items()
             },
             background=background,
+            beside=beside,
         )
 
 
 def _limit_s(spec: SessionSpec, address: str) -> float:
     """How long the session's runs may take on a machine of the usual speed."""
-    foreground = (_processes(workload, address)[-1] for workload in spec.workloads.values())
-    return spec.repetitions * sum(process.limit_s + REPORT_TIMEOUT_S for process in foreground)
+    courses = (_course(workload, address) for workload in spec.workloads.values())
+    return spec.repetitions * sum(step.limit_s + REPORT_TIMEOUT_S for each in courses for step in each.steps)
 
 
-def _processes(workload: Mapping[str, Any], address: str) -> tuple[Process, ...]:
-    return load_tool(workload["tool"]).processes(options_of(workload), address)
+def _course(workload: Mapping[str, Any], address: str) -> Course:
+    return course_of(load_tool(workload["tool"]).processes(options_of(workload), address))
 
 
 def _ended(background: Backgrounds) -> None:
@@ -323,21 +334,21 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
     """
     workload = spec.workloads[run.workload]
     tool, options = load_tool(workload["tool"]), options_of(workload)
-    *background, foreground = _processes(workload, bench.system.address)
+    course = _course(workload, bench.system.address)
     seen = _Seen(datetime.datetime.now(datetime.UTC).isoformat())
     troubles: list[str] = []
     running: list[Background] = []
     server: Reading | None = None
     with _noted(troubles):
-        running = bench.background.ready(background)
-        if running or foreground.on == "server":
+        running = bench.background.ready(course.servers)
+        if running or course.steps[-1].on == "server":
             server = ask_clocks(bench.server)
         before = {role: ask(*card) for role, card in bench.cards.items()}
         before_s = bench.cpu_time_s()
-        seen.outputs[foreground.role] = _run(bench, foreground)
+        _run_steps(bench, course, tool, options, seen)
         seen.cpu_time_s = _since(before_s, bench.cpu_time_s())
         seen.witnesses |= {role: Witness(before[role], ask(*card)) for role, card in bench.cards.items()}
-    fault = _fault(tool, options, seen, foreground)
+    fault = _fault(tool, options, seen)
     with _noted(troubles):
         is_good = not troubles and fault is None
         after = None if running or server is None else ask_clocks(bench.server)
@@ -361,11 +372,25 @@ def _noted(troubles: list[str]) -> Iterator[None]:
         troubles.append(told(error))
 
 
-def _fault(tool: Tool, options: Any, seen: _Seen, process: Process) -> str | None:
-    """What is wrong with a process by itself, None if nothing is or nothing is known of it."""
-    own = {role: end for role, end in seen.outputs.items() if role == process.role}
+def _run_steps(bench: _Bench, course: Course, tool: Tool, options: Any, seen: _Seen) -> None:
+    """The steps of a run, one after the other; none any more after one with which something is wrong."""
     try:
-        tool.read(options, own)
+        for step in course.steps:
+            if course.stays(step):
+                bench.beside.started(step)
+                continue
+            seen.outputs[step.role] = _run(bench, step)
+            if _fault(tool, options, seen):
+                return
+    finally:
+        for each in bench.beside.end():
+            seen.outputs[each.process.role] = each.end
+
+
+def _fault(tool: Tool, options: Any, seen: _Seen) -> str | None:
+    """What is wrong with what was seen up to now, None if nothing is or nothing is known of it."""
+    try:
+        tool.read(options, seen.outputs)
     except NoOutput:
         return None
     except ParseError as error:

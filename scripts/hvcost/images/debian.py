@@ -53,12 +53,14 @@ def bootstrap(
     root: Path,
     hook: str = "true",
     release: str = RELEASE,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Install Debian with `packages` into the new folder `root`, without documentation and translations.
 
-    `hook` is a shell command that is run at the end, with the folder as its argument.
+    `hook` is a shell command that is run at the end, with the folder as its argument. `left_out`: further files
+    of the packages that are not wanted.
     """
-    excluded = ("doc", "locale", "man", "info", "lintian", "bug")
+    texts = (f"/usr/share/{folder}/*" for folder in ("doc", "locale", "man", "info", "lintian", "bug"))
     computer.run(
         [
             # Whatever is mounted for the installation is unmounted with it, however it ends.
@@ -69,7 +71,7 @@ def bootstrap(
             "--format=directory",
             f"--include={','.join(packages)}",
             '--aptopt=Apt::Install-Recommends "false"',
-            *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in excluded),
+            *(f"--dpkgopt=path-exclude={file}" for file in (*texts, *left_out)),
             f"--customize-hook={hook}",
             release,
             str(root),

@@ -107,16 +107,18 @@ class HostImage:
     qemu_version: str
 
 
-def build(packages: Sequence[str], sid_packages: Sequence[str], folder: Path) -> None:
+def build(
+    packages: Sequence[str], sid_packages: Sequence[str], left_out: Sequence[str], folder: Path
+) -> None:
     """Build the files of FILES and manifest.json in the new `folder`. Needs root.
 
-    `sid_packages` come from Debian's suite sid; the kernel does not.
+    `sid_packages` come from Debian's suite sid; the kernel does not. `left_out`: files of packages.
     """
     computer = LocalConnection("this computer")
     hook = f'sh {shlex.quote(str(OWN_FILES / "install-from-sid"))} "$1" {shlex.join(sid_packages)}'
     with debian.scratch_folder(folder) as scratch:
         root = scratch / "root"
-        debian.bootstrap(computer, (*BASE_PACKAGES, *packages), root, hook)
+        debian.bootstrap(computer, (*BASE_PACKAGES, *packages), root, hook, left_out=left_out)
         release = debian.kernel_release(root)
         _configure(root)
         _make_keys(computer, root, folder)

@@ -1,8 +1,8 @@
 """A process in the background of runs, such as a server: started, watched and ended on any machine.
 
-It stays for all runs that need the same one, as the study's server did. One whose run failed is ended, so
-that nothing of it reaches the next. Its output goes to files in a private folder there, which are read after
-the run, and not while something is measured.
+A server stays for all runs that need the same one, as the study's did. One whose run failed is ended, so that
+nothing of it reaches the next; so is what runs beside the foreground, after each run. Its output goes to
+files in a private folder there, which are read after the run, and not while something is measured.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 
-from hvcost.errors import CommandError, MachineError, shown
+from hvcost.errors import CommandError, HvcostError, MachineError, shown
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.shell import Shell
 from hvcost.machines.witness import heard
-from hvcost.model.process import Bound, Listening, Process
+from hvcost.model.process import MOST_IN_BACKGROUND, Bound, Listening, Process
 from hvcost.model.record import End, Reading
 
 START_TIMEOUT_S = 120.0
@@ -25,7 +25,7 @@ REPORT_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.1
 # Descriptors of the shell for its outputs; BusyBox's knows those of one digit only.
-DESCRIPTORS = ((4, 5), (6, 7), (8, 9))
+DESCRIPTORS = tuple((first, first + 1) for first in range(4, 4 + 2 * MOST_IN_BACKGROUND, 2))
 NEWS = re.compile(r"([oe])([|+])(.*)", re.DOTALL)
 GONE = "gone"
 
@@ -48,7 +48,12 @@ class Background:
         limit = str(math.ceil((limit_s + START_TIMEOUT_S) * shell.slowness))
         request = ["start", *map(str, descriptors), folder, *_readiness(process), limit, *process.argv]
         self._do(shlex.join(request), "does not start")
-        self._greeting = self._await_greeting()
+        try:
+            self._greeting = self._await_greeting()
+        except HvcostError:
+            # It is no one's any more, and must not run on beside others.
+            self.stop()
+            raise
 
     def _await_greeting(self) -> dict[str, str]:
         """What it says before any run, which belongs to each of them."""
@@ -101,30 +106,35 @@ class Background:
         return End(self._shell.name, self.process.argv, None, self._said["o"], self._said["e"], None)
 
     def stop(self) -> None:
-        """End it, and remove its folder."""
-        self._shell.ask(f"stop {shlex.quote(self._folder)}", timeout_s=STOP_TIMEOUT_S)
+        """End it, take the rest of what it said, and remove its folder."""
+        self._take(f"stop {shlex.quote(self._folder)}", STOP_TIMEOUT_S)
 
     def _read(self) -> tuple[bool, Reading]:
         """Take what is new; whether it runs, and the machine's clocks."""
-        out, err = self.descriptors
-        # Whether it runs is asked first: what it said before its end is then there.
-        request = f"clocks; is_running {shlex.quote(self._folder)} || echo {GONE}; news {out} o; news {err} e"
         asked_s = time.monotonic()
-        said = self._shell.ask(request, timeout_s=START_TIMEOUT_S)
+        # Whether it runs is asked first: what it said before its end is then there.
+        request = f"clocks; is_running {shlex.quote(self._folder)} || echo {GONE}"
+        rest = self._take(request, START_TIMEOUT_S)
+        return GONE not in rest, heard(self._shell, "\n".join(rest), asked_s)
+
+    def _take(self, request: str, timeout_s: float) -> list[str]:
+        """Take what is new when a request has been answered; the lines of its answer."""
+        out, err = self.descriptors
+        said = self._shell.ask(f"{request}; news {out} o; news {err} e", timeout_s=timeout_s)
         news, rest = _sorted(said)
         self._said = {letter: text + news[letter] for letter, text in self._said.items()}
-        return GONE not in rest, heard(self._shell, "\n".join(rest), asked_s)
+        return rest
 
 
 class Backgrounds:
-    """Those of a machine that run. `runtime` is a folder there to write to.
+    """Those of a machine that run. `prefix` is how the paths of their folders begin there.
 
     They end by themselves after `limit_s`, times the machine's slowness.
     """
 
-    def __init__(self, shell: Shell, runtime: str, limit_s: float) -> None:
+    def __init__(self, shell: Shell, prefix: str, limit_s: float) -> None:
         self._shell = shell
-        self._runtime = runtime
+        self._prefix = prefix
         self._limit_s = limit_s
         self._running: list[Background] = []
 
@@ -133,24 +143,28 @@ class Backgrounds:
         for each in [each for each in self._running if not any(each.runs(process) for process in processes)]:
             self._running.remove(each)
             each.stop()
-        return [self._ready(process) for process in processes]
+        return [self.started(process) for process in processes]
 
-    def _ready(self, process: Process) -> Background:
+    def started(self, process: Process) -> Background:
+        """This process, beside all others. MachineError if it does not start."""
         for each in self._running:
             if each.runs(process):
                 each.begin()
                 return each
         taken = [each.descriptors for each in self._running]
         descriptors = next(pair for pair in DESCRIPTORS if pair not in taken)
-        folder = f"{self._runtime}/{process.role}"
+        folder = f"{self._prefix}{process.role}"
         started = Background(self._shell, process, folder, descriptors, self._limit_s)
         self._running.append(started)
         return started
 
-    def end(self) -> None:
-        """End all of them."""
+    def end(self) -> list[Background]:
+        """End all of them; these, with all that they have said."""
+        ended = []
         while self._running:
-            self._running.pop().stop()
+            ended.append(self._running.pop())
+            ended[-1].stop()
+        return ended
 
 
 def _sorted(said: str) -> tuple[dict[str, str], list[str]]:

@@ -89,10 +89,17 @@ news() {
     [ -z "$line" ] || printf '%s+%s\n' "$2" "$line"
 }
 
-# End the process of a folder, and remove it.
+# End the process of a folder, and remove it. One whose other end has vanished may not heed SIGTERM; one that heeds
+# it may have to wait until what it has sent has arrived.
+patience=450
 stop() {
     ! is_running "$1" || kill "$pid"
-    while is_running "$1"; do sleep 0.1; done
+    tries=0
+    while is_running "$1"; do
+        [ "$tries" -lt "$patience" ] || kill -KILL "-$pid"
+        tries=$((tries + 1))
+        sleep 0.1
+    done
     rm -rf "$1"
 }
 

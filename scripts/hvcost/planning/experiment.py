@@ -14,7 +14,7 @@ from typing import Any
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
 from hvcost.model.description import Claim
-from hvcost.tools import packages_of, tool_names
+from hvcost.tools import autostart_files, packages_of, tool_names
 from hvcost.wording import listed
 
 BARE_METAL = "bare-metal"
@@ -193,11 +193,18 @@ def as_json(spec: object) -> str:
 
 
 def packages_of_host_image() -> Spec:
-    """Debian packages that all hypervisors and tools need on a host, those of the suite sid apart."""
+    """Debian packages that all hypervisors and tools need on a host, those of the suite sid apart.
+
+    `left_out`: files of them by which a server would start by itself.
+    """
     drivers = [load_driver(name) for name in names()]
     sid = {package for driver in drivers for package in driver.sid_packages}
     release = {package for driver in drivers for package in driver.packages} - sid
-    return {"packages": sorted(release.union(packages_of(tool_names()))), "sid_packages": sorted(sid)}
+    return {
+        "packages": sorted(release.union(packages_of(tool_names()))),
+        "sid_packages": sorted(sid),
+        "left_out": autostart_files(),
+    }
 
 
 def _computer(machine: Spec) -> str:

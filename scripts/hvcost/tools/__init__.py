@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from hvcost.errors import ConfigError, ParseError
 from hvcost.model.metric import Metric, Value
 from hvcost.model.options import checked
-from hvcost.model.process import Process
+from hvcost.model.process import MOST_IN_BACKGROUND, Process, course_of
 from hvcost.model.record import End
 
 # A tool that moves bulk data has this among its details: the network cards have to have carried it.
@@ -26,6 +26,9 @@ TRANSFERRED = Metric("transferred", "byte", "transferred data")
 # What a tool did, for which the host's processor time is told: of the first of these that it has.
 PACKETS = Metric("packets", "1", "packets that arrived")
 TRANSACTIONS = Metric("transactions", "1", "transactions")
+
+# In place of the system's, to see what a run would consist of.
+ANY_ADDRESS = "198.18.0.3"
 
 
 class NoOutput(ParseError):
@@ -36,7 +39,8 @@ class Tool(ABC):
     """What a session needs of a tool. `Options` is a dataclass as `hvcost.model.options` has it.
 
     A tool of two ends has a background process, its server, and its client in the foreground. One that needs
-    nobody to answer, in the guest or on the client, has a single process in the foreground.
+    nobody to answer, in the guest or on the client, has a single process in the foreground. One that measures
+    while something else happens has that before it, on the client.
     """
 
     # As the configuration names it.
@@ -60,10 +64,16 @@ class Tool(ABC):
 
     @abstractmethod
     def processes(self, options: Any, address: str) -> tuple[Process, ...]:
-        """What is run against or in the system at `address`: background processes, then the foreground's.
+        """What is run against or in the system at `address`; each process has a role of its own.
 
-        Each has a role of its own. Those in the background run on the `server`, are started in this order
-        before the foreground's, and stopped after it. Its end is the end of the run.
+        The last is in the foreground: its end is the end of the run. Of those before it,
+
+        - those on the `server` are in the background. They are ready before the run begins, and stay for all
+          runs that need the same ones.
+        - those on the `client` begin in this order, each when the one before it lets it: one without a
+          `greeting` is run to its end; one with a greeting lets the next begin when it has said that, goes
+          on in the background, and is ended (SIGTERM) after the last, if it has not ended by itself. Its
+          exit code is not known.
         """
 
     @abstractmethod
@@ -87,8 +97,8 @@ def output_of(outputs: Mapping[str, End], role: str) -> End:
 
 
 def check_exit(role: str, end: End) -> None:
-    """ParseError with its own words if a process of the foreground failed."""
-    if end.exit_code != 0:
+    """ParseError with its own words if a process failed; of one in the background that is not known."""
+    if end.exit_code not in (0, None):
         said = end.stderr.strip() or end.stdout.strip() or "nothing"
         raise ParseError(f"{role}: ended with exit code {end.exit_code} and said: {said}")
 
@@ -128,8 +138,17 @@ def options_of(workload: Mapping[str, Any]) -> Any:
 
 
 def completed(workload: Mapping[str, Any]) -> dict[str, Any]:
-    """A workload with all options of its tool; ConfigError as `options_of`."""
-    return {"tool": workload["tool"], **asdict(options_of(workload))}
+    """A workload with all options of its tool; ConfigError as `options_of`, or if a run needs too much."""
+    options = options_of(workload)
+    course = course_of(load_tool(workload["tool"]).processes(options, ANY_ADDRESS))
+    for machine, processes in (("server", course.servers), ("client", filter(course.stays, course.steps))):
+        count = len(list(processes))
+        if count > MOST_IN_BACKGROUND:
+            raise ConfigError(
+                f"tool: {workload['tool']!r} has {count} processes in the background of the {machine}; "
+                f"allowed: at most {MOST_IN_BACKGROUND}"
+            )
+    return {"tool": workload["tool"], **asdict(options)}
 
 
 def packages_of(names: Iterable[str]) -> list[str]:
