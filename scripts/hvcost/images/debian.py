@@ -57,8 +57,8 @@ def bootstrap(
 ) -> None:
     """Install Debian with `packages` into the new folder `root`, without documentation and translations.
 
-    `hook` is a shell command that is run at the end, with the folder as its argument. `left_out`: further files
-    of the packages that are not wanted.
+    `hook` is a shell command that is run at the end, with the folder as its argument. `left_out`: further
+    files of the packages that are not wanted.
     """
     texts = (f"/usr/share/{folder}/*" for folder in ("doc", "locale", "man", "info", "lintian", "bug"))
     computer.run(
