@@ -117,3 +117,27 @@ def test_one_that_a_lost_session_has_left_is_ended(
         running = started(other, IPERF, tmp_path / "server")
         running.stop()
         assert listening(machine) == ""
+
+
+def test_one_that_does_not_end_when_asked_is_killed_with_what_it_started(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    deaf = ("sh", "-c", "trap '' TERM; echo $$ begins; while :; do sleep 0.2; done")
+    running = started(shell, Process("deaf", "server", deaf, 20, greeting="begins\n"), tmp_path / "deaf")
+    running.stop()
+    assert not Path("/proc", running.end.stdout.split()[0]).exists()
+    assert shell.ask("echo well").strip() == "well"
+
+
+def test_a_server_of_udp_has_let_the_client_before_go_when_the_next_run_begins(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    """iperf 2.1.8 dies of a client that comes within the 0.25 s in which it listens to the one before."""
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    for _ in range(6):
+        (running,) = processes.ready([REFLECTOR])
+        machine.run(["iperf", "-c", "127.0.0.1", "-u", "-b", "500pps", "-t", "0.3"])
+        running.await_report(lambda _, end: "ms" in end.stdout)
+    assert running.end.stdout.count("connected with") == 1
+    assert " ms " in running.end.stdout
+    processes.end()
