@@ -141,3 +141,17 @@ def test_a_server_of_udp_has_let_the_client_before_go_when_the_next_run_begins(
     assert running.end.stdout.count("connected with") == 1
     assert " ms " in running.end.stdout
     processes.end()
+
+
+def test_a_server_of_udp_whose_client_was_killed_is_not_used_again(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    (running,) = processes.ready([REFLECTOR])
+    client = ["timeout", "-s", "KILL", "5", "iperf", "-c", "127.0.0.1", "-u", "-t", "20"]
+    machine.run(client, check=False)
+    running.await_report(lambda _, end: "connected with" in end.stdout)
+    with pytest.raises(MachineError, match="cannot go on: it does not let the client before go"):
+        processes.ready([REFLECTOR])
+    processes.end()
+    assert listening(machine) == ""

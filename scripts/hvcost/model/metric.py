@@ -78,8 +78,13 @@ ROUND_TRIP_P90 = Metric("round_trip_p90", "ms", "round-trip time, 90th percentil
 ROUND_TRIP_P99 = Metric("round_trip_p99", "ms", "round-trip time, 99th percentile", better="lower")
 ROUND_TRIP_P999 = Metric("round_trip_p999", "ms", "round-trip time, 99.9th percentile", better="lower")
 TRANSACTION_RATE = Metric("transaction_rate", "1/s", "transactions per second")
+UDP_THROUGHPUT = Metric("udp_throughput", "bit/s", "UDP throughput")
 # What can be 0 is compared by difference.
 LOSS = Metric("loss", "%", "packet loss", better="lower", compared=DIFFERENCE, margin=0.1)
+JITTER = Metric("jitter", "ms", "jitter", better="lower", compared=DIFFERENCE, margin=0.1)
+OUT_OF_ORDER = Metric(
+    "out_of_order", "%", "packets out of order", better="lower", compared=DIFFERENCE, margin=0.1
+)
 PACKET_RATE = Metric("packet_rate", "1/s", "packets per second that arrived")
 RETRANSMISSIONS = Metric(
     "retransmissions", "1/Gbit", "retransmissions", better="lower", compared=DIFFERENCE, margin=1.0
