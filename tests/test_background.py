@@ -167,3 +167,31 @@ def test_one_that_does_not_heed_its_end_is_killed_with_all_its_children(shell: S
     deadline = Deadline(60, "end of the process")
     while Path(f"/proc/{pid}").exists():
         deadline.wait_a_little(0.1)
+
+
+def test_a_server_of_udp_has_let_the_client_before_go_when_the_next_run_begins(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    """iperf 2.1.8 dies of a client that comes within the 0.25 s in which it listens to the one before."""
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    for _ in range(6):
+        (running,) = processes.ready([REFLECTOR])
+        machine.run(["iperf", "-c", "127.0.0.1", "-u", "-b", "500pps", "-t", "0.3"])
+        running.await_report(lambda _, end: "ms" in end.stdout)
+    assert running.end.stdout.count("connected with") == 1
+    assert " ms " in running.end.stdout
+    processes.end()
+
+
+def test_a_server_of_udp_whose_client_was_killed_is_not_used_again(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    processes = Backgrounds(shell, str(tmp_path), 60)
+    (running,) = processes.ready([REFLECTOR])
+    client = ["timeout", "-s", "KILL", "5", "iperf", "-c", "127.0.0.1", "-u", "-t", "20"]
+    machine.run(client, check=False)
+    running.await_report(lambda _, end: "connected with" in end.stdout)
+    with pytest.raises(MachineError, match="cannot go on: it does not let the client before go"):
+        processes.ready([REFLECTOR])
+    processes.end()
+    assert listening(machine) == ""

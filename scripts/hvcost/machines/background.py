@@ -82,8 +82,11 @@ class Background:
         return (process.argv, process.ready) == (self.process.argv, self.process.ready)
 
     def begin(self) -> None:
-        """What it says from now on belongs to the next run; MachineError if there is no room for it."""
-        self._do(f"room {shlex.quote(self._folder)}", "cannot go on")
+        """What it says from now on belongs to the next run; MachineError if it is not ready for one."""
+        request = f"room {shlex.quote(self._folder)}"
+        if isinstance(self.process.ready, Bound):
+            request += f" && let_go {self.process.ready.port:04X}"
+        self._do(request, "cannot go on")
         self._said = self._greeting
 
     def await_report(self, has_reported: Callable[[Process, End], bool]) -> Reading:

@@ -29,15 +29,29 @@ card() {
 }
 
 # Whether somebody listens at a TCP port, or has bound a UDP port, in hexadecimal. Listening sockets have the
-# state 0A in /proc/net/tcp, bound ones 07 in /proc/net/udp (proc(5)).
+# state 0A in /proc/net/tcp, bound ones 07 in /proc/net/udp, and 01 if they are for one client (proc(5)).
 is_taken() {
     case $1 in tcp) wanted=0A ;; udp) wanted=07 ;; esac
+    is_there "$1" "$2" "$wanted"
+}
+
+is_there() {
     for table in "/proc/net/$1" "/proc/net/${1}6"; do
         [ ! -r "$table" ] || while read -r _ local _ state _; do
-            case $local-$state in *":$2-$wanted") return 0 ;; esac
+            case $local-$state in *":$2-$3") return 0 ;; esac
         done <"$table"
     done
     return 1
+}
+
+# Wait until a server at a UDP port has let the client before go: one that comes too early is the end of iperf 2.1.8.
+let_go() {
+    tries=0
+    while is_there udp "$1" 01; do
+        [ "$tries" -lt 100 ] || { echo "it does not let the client before go"; return 1; }
+        tries=$((tries + 1))
+        sleep 0.1
+    done
 }
 
 # Whether the process of a folder runs.
@@ -93,8 +107,8 @@ news() {
 # it may have to wait until what it has sent has arrived.
 patience=450
 stop() {
-    ! is_running "$1" || kill "$pid"
     tries=0
+    ! is_running "$1" || kill "$pid"
     while is_running "$1"; do
         [ "$tries" -lt "$patience" ] || kill -KILL "-$pid"
         tries=$((tries + 1))
