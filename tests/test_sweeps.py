@@ -12,7 +12,7 @@ import pytest
 from hvcost.errors import ConfigError
 from hvcost.model import description
 from hvcost.model.sweep import Point, Sweep
-from hvcost.planning import config, plan, sweeps
+from hvcost.planning import config, plan, run, sweeps
 from hvcost.planning.experiment import Experiment, as_json
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +116,14 @@ def test_several_keys_make_all_combinations_and_curves_along_the_first() -> None
     assert result.sweeps[0].heading == "tcp over streams (duration_s 5)"
     assert sweeps.as_text(result.sweeps) == "  sweep of workload tcp over streams: 6 workloads, 2 curves"
     assert len(plan.sessions(result)) == 2
+
+
+def test_how_many_points_there_are_is_said_before_anything_starts(tmp_path: Path) -> None:
+    result = experiment(content({"sweep": {"streams": [1, 2, 4]}}, rate_mbit=1000))
+    jobs = [run.Job("measure_session", {"env": "env1", "system": "kvm", "boot": "1"})]
+    text, _watch = run.at_start(result, jobs, 1, tmp_path / "plan.json")
+    assert text.startswith("To measure: 1 session, 30 runs, about")
+    assert text.endswith("\n  sweep of workload tcp over streams: 3 workloads")
 
 
 def test_description_says_which_belong_together() -> None:

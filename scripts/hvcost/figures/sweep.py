@@ -36,6 +36,7 @@ from hvcost.figures.text import (
 from hvcost.model.description import Environment
 from hvcost.model.metric import Metric
 from hvcost.model.sweep import ENVIRONMENT, WORKLOAD, Point, Sweep
+from hvcost.model.sweep import value_text as parameter_text
 from hvcost.wording import sentence_case
 
 EDGE_IN = 0.12
@@ -227,7 +228,7 @@ def _labelled(axes: Axes, sweep: Sweep) -> list[str]:
     texts = []
     end_in = -EDGE_IN
     for value in sweep.values:
-        text = f"{value:,g}" if value < 1e6 else f"{value:,.0f}"
+        text = parameter_text(value)
         share, _y = axes.transAxes.inverted().transform(axes.transData.transform((value, 0.5)))
         half_in = text_width(text, TEXT_PT) / 2
         is_free = share * PLOT_WIDTH_IN - half_in > end_in + 0.05

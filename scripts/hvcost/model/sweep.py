@@ -17,6 +17,11 @@ ENVIRONMENT: Kind = "environment"
 DECADE = 10
 
 
+def value_text(value: float) -> str:
+    """A value of a parameter, never as a power of ten."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,g}"
+
+
 @dataclass(frozen=True)
 class Point:
     """One point of a curve: the parameter's value, and where it is measured."""
@@ -62,12 +67,8 @@ class Sweep:
         return self.values[0] > 0 and self.values[-1] > DECADE * self.values[0]
 
     def said(self, value: float) -> str:
-        """A value of the parameter with its unit, or with its name if it has none."""
-        return (
-            f"{value:,g} {self.unit or self.title}"
-            if value < 1e6
-            else f"{value:,.0f} {self.unit or self.title}"
-        )
+        """A value of the parameter with its unit, or after its name if it has none."""
+        return f"{value_text(value)} {self.unit}" if self.unit else f"{self.title} {value_text(value)}"
 
     def points(self, other: str) -> tuple[Point, ...]:
         """The curve's points in one environment, or, if environments are swept, under one workload."""
