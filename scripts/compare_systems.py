@@ -32,7 +32,13 @@ def compare(
 ) -> None:
     """Write the comparisons and verdicts of a table of all environments."""
     every = samples(table, experiment.systems, experiment.boots)
-    question = Question(experiment.links, experiment.systems, experiment.equivalence_margin, experiment.seed)
+    question = Question(
+        experiment.links,
+        experiment.systems,
+        experiment.equivalence_margin,
+        experiment.seed,
+        experiment.sweeps,
+    )
     pairs = comparisons(every, question)
     judged = verdicts(experiment.claims, every, experiment.links, experiment.seed)
     rows.write(rows.PairComparison, pairs, pairs_csv)

@@ -5,8 +5,9 @@
         --output results/figures results/env1/measurements.csv results/env2/measurements.csv
 
 Outputs, each as .svg and .png in the folder, for every workload: means-WORKLOAD, ratios-WORKLOAD and,
-if there are several environments, environments-WORKLOAD; those of metrics that are not the primary one
-have -METRIC at the end.
+if there are several environments, environments-WORKLOAD. What is swept has
+sweep-ENVIRONMENT-WORKLOAD-OPTION or sweep-ENVIRONMENT-KEY-WORKLOAD instead. Those of metrics that are
+not the primary one have -METRIC at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hvcost.analysis import measurements as tables
 from hvcost.analysis import rows
 from hvcost.errors import ConfigError, ParseError
 from hvcost.figures import environments as side_by_side
-from hvcost.figures import means, ratios, style
+from hvcost.figures import means, ratios, style, sweep
 from hvcost.model.description import Environment, environment_from
 
 log = logging.getLogger(__name__)
@@ -46,17 +47,24 @@ def plot(
     for name, rows_of in (("measurements", points), ("statistics", cells)):
         for environment in sorted({row.environment for row in rows_of} - known):
             raise ParseError(f"{name} of {environment}, which is not in --environments")
-    subjects = figures.subjects(environments, points)
-    if not subjects:
+    # What is swept has one figure for all of its points.
+    others = [environment for environment in environments if not environment.is_swept]
+    subjects = figures.subjects(
+        others, [point for point in points if point.environment in {each.id for each in others}]
+    )
+    curves = sweep.all_curves(environments, cells)
+    if not subjects and not curves:
         log.warning("no repetitions, so nothing is drawn")
     files: dict[str, bytes] = {}
     with style.house_style():
         for subject in subjects:
-            files |= style.rendered(means.draw(environments, points, cells, subject))
-            files |= style.rendered(ratios.draw(environments, cells, subject))
-            if len(environments) > 1:
-                files |= style.rendered(side_by_side.draw(environments, cells, subject))
-    figures.replace_files(output, ("means-*", "ratios-*", "environments-*"), files)
+            files |= style.rendered(means.draw(others, points, cells, subject))
+            files |= style.rendered(ratios.draw(others, cells, subject))
+            if len(others) > 1:
+                files |= style.rendered(side_by_side.draw(others, cells, subject))
+        for curve in curves:
+            files |= style.rendered(sweep.draw(environments, cells, curve))
+    figures.replace_files(output, ("means-*", "ratios-*", "environments-*", "sweep-*"), files)
     log.info("%s: %d files", output, len(files))
 
 

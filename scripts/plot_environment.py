@@ -4,7 +4,7 @@
         --measurements results/env1/measurements.csv --host results/env1/host.json \\
         --output results/env1/figures
 
-Outputs, each as .svg and .png in the folder: topology, and for every workload
+Outputs, each as .svg and .png in the folder: topology, and for every workload that is not swept
 repetitions-WORKLOAD, repetitions-with-bare-metal-WORKLOAD and order-WORKLOAD; those of metrics that are
 not the primary one have -METRIC at the end.
 """
@@ -38,7 +38,7 @@ def plot(environment: Environment, table: tables.Table, host: Path, output: Path
     if others:
         raise ParseError(f"the table is of {', '.join(others)}, not only {environment.id}")
     subjects = figures.subjects([environment], points)
-    if not subjects:
+    if not subjects and not environment.swept_workloads:
         log.warning("%s: no repetitions, so only the topology is drawn", environment.id)
     files: dict[str, bytes] = {}
     with style.house_style():
@@ -70,7 +70,7 @@ if __name__ == "__main__":
         program.json_argument(
             "--environment",
             help="what the configuration says about the environment: environment (its id), systems, "
-            "link, host, client; optionally description, guest, workloads",
+            "link, host, client; optionally description, guest, workloads, sweeps",
         ),
         program.argument("--measurements", type=Path, metavar="CSV"),
         program.argument("--host", type=Path, metavar="FILE", help="host.json"),

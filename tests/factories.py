@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,16 @@ from xml.sax.saxutils import escape
 from hvcost.analysis import cells, comparisons, measurements, rows, samples
 from hvcost.analysis.rows import CellStatistics, ClaimVerdict, PairComparison
 from hvcost.analysis.samples import Run, Sample, Session
-from hvcost.model import record
+from hvcost.model import description, record
+from hvcost.model.description import environment_from
 from hvcost.model.metric import Metric
 from hvcost.model.record import Command, End, Order, Reading, Record, Witness
+from hvcost.planning import config
 
+ROOT = Path(__file__).parents[1]
 RULER = "-" * 60
+# Throughputs of the systems in an environment under a workload, in bit/s.
+MeansOf = Callable[[str, str], Mapping[str, float]]
 
 
 def sample(metric: Metric, values: Sequence[float], resolution: float, /, **changes: Any) -> Sample:
@@ -243,6 +248,25 @@ def raw_records(
     return made
 
 
+def write_swept(folder: Path, content: Mapping[str, Any], means_bps: MeansOf, repetitions: int = 10) -> None:
+    """What a run of a configuration leaves before its analysis: description, prepared hosts, raw files.
+
+    `means_bps`: throughputs of the systems, by environment and workload.
+    """
+    made = config.experiment({**content, "repetitions": repetitions}, ROOT / "config/schema.yaml")
+    found = []
+    for place in made.environments.values():
+        for name, workload in made.workloads.items():
+            means = means_bps(place.name, name)
+            for each in raw_records(means, environment=place.name, workload=name, repetitions=repetitions):
+                spec = {**each.spec, "workload": workload, "link": place.link, "guest": place.guest}
+                found.append(replace(each, spec=spec))
+    write_raw(found, folder)
+    for name in made.environments:
+        (folder / name / "host.json").write_text(json.dumps(HOST | {"environment": name}), encoding="utf-8")
+    (folder / "experiment.json").write_text(description.as_text(made.description()), encoding="utf-8")
+
+
 def boots_of(host: str | None, guest: str | None) -> dict[str, dict[str, str] | None]:
     """Facts of a record: ids of the boots of host and guest, None if there is nothing known of it."""
     ends = {"host": host, "guest": guest}
@@ -384,7 +408,8 @@ def write_results(
     for kind in ("means", "ratios"):
         for workload in workloads:
             write_figure(folder / "figures" / f"{kind}-{workload}.svg")
-    question = comparisons.Question(links, definitions, margin=0.05, seed=seed)
+    sweeps = dict.fromkeys(sweep for each in environments for sweep in environment_from(each).sweeps)
+    question = comparisons.Question(links, definitions, 0.05, seed, tuple(sweeps))
     rows.write(PairComparison, comparisons.comparisons(found, question), folder / "comparisons.csv")
     rows.write(ClaimVerdict, claims, folder / "claims.csv")
     experiment = {

@@ -74,6 +74,14 @@ def test_sessions_of_a_real_host_are_grouped_by_what_it_is_booted_as(seed: int) 
     assert len(list(itertools.groupby(modes))) == 2
 
 
+@given(seed=st.integers(min_value=0))
+def test_environments_of_a_sweep_share_the_boots_of_their_host(seed: int) -> None:
+    ends = {"host": _machine("a.example"), "client": _machine("b.example")}
+    modes = _boot_modes_in_order(seed, **ends, sweep={"link.mtu": [576, 1500, 9000]})
+    assert len(modes) == 24
+    assert len(list(itertools.groupby(modes))) == 2
+
+
 def test_either_boot_mode_comes_first_and_emulated_machines_are_not_grouped() -> None:
     ends = {"host": _machine("a.example"), "client": _machine("b.example")}
     assert {_boot_modes_in_order(seed, **ends)[0] for seed in range(20)} == {"native", "xen"}

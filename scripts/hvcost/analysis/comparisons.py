@@ -27,6 +27,7 @@ from hvcost.analysis.rows import (
     PairComparison,
 )
 from hvcost.analysis.samples import Sample
+from hvcost.model.sweep import ENVIRONMENT, WORKLOAD, Sweep, origins
 
 BETWEEN = "between environments"
 
@@ -37,38 +38,69 @@ class Question:
 
     `definitions`: what each system is (hypervisor and options), so that one system under two names is
     recognised. `margin`: relative difference up to which two systems count as equivalent, where they are
-    compared by ratio; metrics that are compared by difference have one of their own.
+    compared by ratio; metrics that are compared by difference have one of their own. `sweeps`: which
+    environments and workloads are points of one curve.
     """
 
     links: Links
     definitions: Mapping[str, Any]
     margin: float
     seed: int
+    sweeps: Sequence[Sweep] = ()
 
 
 def comparisons(samples: Sequence[Sample], question: Question) -> list[PairComparison]:
     """All pairs of systems within an environment, then each system against itself in other environments.
 
+    Environments of a sweep are compared with each other, and not with those of another.
+
     p-values are corrected together (Holm) within an environment, workload and metric, and within all pairs of
-    environments, a workload and a metric.
+    environments, a workload and a metric. All points of a sweep are corrected together, as if they were one
+    environment, or workload.
     """
+    families = _Families(origins(question.sweeps, ENVIRONMENT), origins(question.sweeps, WORKLOAD))
     rows = [
-        _compared(a, b, question)
+        replace(_compared(a, b, question), family=families.of(a, b))
         for a, b in itertools.combinations(samples, 2)
         if (a.workload, a.metric) == (b.workload, b.metric)
         and (a.environment == b.environment) != (a.system == b.system)
+        and families.compares(a, b)
     ]
-    families = list(dict.fromkeys(row.family for row in rows))
-    families.sort(key=lambda family: family.startswith(BETWEEN))
+    names = list(dict.fromkeys(row.family for row in rows))
+    names.sort(key=lambda family: family.startswith(BETWEEN))
     return [
-        _judged(row)
-        for family in families
-        for row in _corrected([row for row in rows if row.family == family])
+        _judged(row) for family in names for row in _corrected([row for row in rows if row.family == family])
     ]
+
+
+@dataclass(frozen=True)
+class _Families:
+    """Which comparisons are corrected together. `environments` and `workloads`: of what they are points."""
+
+    environments: Mapping[str, str]
+    workloads: Mapping[str, str]
+
+    def compares(self, a: Sample, b: Sample) -> bool:
+        """Whether anybody would compare their environments."""
+        return self.environments.get(a.environment) == self.environments.get(b.environment)
+
+    def of(self, a: Sample, b: Sample) -> str:
+        """Name of the comparisons that are corrected together: of one metric."""
+        place = _named(a.environment, self.environments)
+        if a.environment == b.environment:
+            where = f"within {place}"
+        else:
+            where = f"{BETWEEN} of {place}" if a.environment in self.environments else BETWEEN
+        family = f"{where}, {_named(a.workload, self.workloads)}"
+        return family if a.role == PRIMARY else f"{family}, {a.metric.name}"
+
+
+def _named(name: str, origins: Mapping[str, str]) -> str:
+    return f"sweep {origins[name]}" if name in origins else name
 
 
 def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
-    """Comparison of two cells, not yet corrected for the others and without its verdict."""
+    """Comparison of two cells, not yet corrected for the others: without its family and its verdict."""
     is_within = a.environment == b.environment
     found = effect(a, b, question.seed)
     margin = question.margin if a.metric.margin is None else a.metric.margin
@@ -77,7 +109,7 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     if found.bootstrap:
         ranks = difference(a.values, b.values, f"{a.seed(question.seed)} {b.seed(question.seed)}")
     return PairComparison(
-        family=_family(a, is_within),
+        family="",
         workload=a.workload,
         metric=a.metric.name,
         unit=a.metric.unit,
@@ -108,13 +140,6 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         verdict="",
         note=found.note,
     )
-
-
-def _family(sample: Sample, is_within: bool) -> str:
-    """Name of the comparisons that are corrected together: of one metric."""
-    where = f"within {sample.environment}" if is_within else BETWEEN
-    family = f"{where}, {sample.workload}"
-    return family if sample.role == PRIMARY else f"{family}, {sample.metric.name}"
 
 
 def _corrected(rows: Sequence[PairComparison]) -> list[PairComparison]:

@@ -107,10 +107,13 @@ def systems_shown(
 def subjects(environments: Sequence[Environment], repetitions: Sequence[Repetition]) -> list[Subject]:
     """What there are figures of: each workload's primary metric, then the others.
 
-    Workloads are in the configuration's order, then come those only measured.
+    Workloads are in the configuration's order, then come those only measured. Those that are swept are points
+    of other figures.
     """
+    swept = {name for environment in environments for name in environment.swept_workloads}
     configured = [name for environment in environments for name in environment.workloads]
-    workloads = list(dict.fromkeys([*configured, *sorted({point.workload for point in repetitions})]))
+    every = dict.fromkeys([*configured, *sorted({point.workload for point in repetitions})])
+    workloads = [workload for workload in every if workload not in swept]
     measured = list(dict.fromkeys((point.workload, point.metric, point.role) for point in repetitions))
     found = []
     for workload in workloads:

@@ -17,6 +17,7 @@ from hvcost.errors import ConfigError
 from hvcost.model import record
 from hvcost.model.link import tcp_limit_bps
 from hvcost.model.metric import RATIO, Compared
+from hvcost.model.sweep import ENVIRONMENT, WORKLOAD, Sweep, origins, sweep_from
 
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
@@ -78,6 +79,11 @@ class Description:
         """Links by environment."""
         return {environment.id: environment.link for environment in self.environments}
 
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Sweeps of all environments and workloads, each once."""
+        return tuple(dict.fromkeys(sweep for place in self.environments for sweep in place.sweeps))
+
     def raw_files(self, environment: Environment, system: str, boot: int) -> list[str]:
         """Planned files of a session, from the folder of results; what else is there is of another plan."""
         return [
@@ -121,7 +127,10 @@ def _claim(content: Mapping[str, Any], workloads: Iterable[str]) -> Claim:
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment of the resolved configuration, as far as figures show it."""
+    """One environment of the resolved configuration, as far as figures show it.
+
+    `sweeps`: those that it, or a workload, is a point of.
+    """
 
     id: str
     description: str
@@ -131,6 +140,17 @@ class Environment:
     host: Mapping[str, Any]
     client: Mapping[str, Any]
     guest: Mapping[str, Any]
+    sweeps: tuple[Sweep, ...] = ()
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether it is a point of a sweep of environments."""
+        return self.id in origins(self.sweeps, ENVIRONMENT)
+
+    @property
+    def swept_workloads(self) -> frozenset[str]:
+        """Workloads that are points of a sweep."""
+        return frozenset(origins(self.sweeps, WORKLOAD))
 
     @property
     def emulated(self) -> bool:
@@ -177,7 +197,7 @@ def environment_from(data: object) -> Environment:
     """Environment from what the workflow says about it; ConfigError names the key that is wrong.
 
     Needed are `environment` (its id), `systems` (a list of objects with `system` and `hypervisor`),
-    `link`, `host` and `client`; `description`, `guest` and `workloads` (names) are shown if there.
+    `link`, `host` and `client`; `description`, `guest`, `workloads` (names) and `sweeps` are shown if there.
     """
     if not isinstance(data, Mapping):
         raise ConfigError("environment: expected an object")
@@ -197,6 +217,10 @@ def environment_from(data: object) -> Environment:
         raise ConfigError(
             f"environment {id}: `systems` is not a list of objects with `system` and `hypervisor`"
         ) from None
+    try:
+        sweeps = tuple(map(sweep_from, data.get("sweeps") or ()))
+    except (KeyError, TypeError):
+        raise ConfigError(f"environment {id}: `sweeps` is not a list of sweeps") from None
     return Environment(
         id=str(id),
         description=" ".join(str(data.get("description") or "").split()),
@@ -206,4 +230,5 @@ def environment_from(data: object) -> Environment:
         host=data["host"],
         client=data["client"],
         guest=data.get("guest") or {},
+        sweeps=sweeps,
     )

@@ -19,6 +19,7 @@ from hvcost.wording import listed
 
 Options = TypeVar("Options")
 
+SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 KINDS = {bool: "true or false", int: "an integer", str: "a text", type(None): "null"}
 
 
@@ -33,6 +34,25 @@ def checked(kind: type[Options], given: Mapping[str, Any]) -> Options:
         if not _is_allowed(value, types, known[key].metadata):
             raise ConfigError(f"{key}: {value!r} is not allowed; allowed: {_allowed(types, known[key])}")
     return kind(**given)
+
+
+def number(value: object) -> float | None:
+    """The number that a value is, or that a text of digits stands for; K, M and G after them are of 1024."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch("([0-9]+)([KMG]?)", value) if isinstance(value, str) else None
+    return int(found[1]) * SIZES[found[2]] if found else None
+
+
+def numeric(kind: type[Any]) -> list[str]:
+    """Names of the options that are numbers: integers, and texts that may be a size such as 64K."""
+    hints = get_type_hints(kind)
+    return [field.name for field in fields(kind) if _is_numeric(hints[field.name], field.metadata)]
+
+
+def _is_numeric(hint: Any, limits: Mapping[str, Any]) -> bool:
+    types = get_args(hint) or (hint,)
+    return int in types or ("pattern" in limits and bool(re.fullmatch(limits["pattern"], "64K")))
 
 
 @cache

@@ -16,12 +16,13 @@ from typing import Any
 
 import yaml
 
-from hvcost import tools
 from hvcost.analysis.metrics import analysed, known
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
 from hvcost.model.description import Claim
 from hvcost.model.metric import DIFFERENCE, RATIO
+from hvcost.model.sweep import ENVIRONMENT, origins
+from hvcost.planning import sweeps
 from hvcost.planning.experiment import BARE_METAL, PROVIDED, Environment, Experiment, Spec, System
 from hvcost.planning.schema import completed, raise_all
 from hvcost.wording import listed
@@ -41,7 +42,8 @@ def read(path: Path, schema_path: Path) -> Experiment:
 def experiment(config: Any, schema_path: Path) -> Experiment:
     """Experiment from a configuration as YAML gives it, which is left as it is."""
     complete = completed(config, schema_path)
-    workloads, wrong_workloads = _workloads(complete["workloads"])
+    workloads = sweeps.workloads(complete["workloads"])
+    places = sweeps.environments(complete["environments"], config["environments"], complete["guest"])
     systems = {
         name: System(name, spec["hypervisor"], spec["options"]) for name, spec in complete["systems"].items()
     }
@@ -53,42 +55,34 @@ def experiment(config: Any, schema_path: Path) -> Experiment:
             spec["link"],
             spec["host"],
             spec["client"],
+            spec["guest"],
         )
-        for name, spec in complete["environments"].items()
+        for name, spec in places.entries.items()
     }
     result = Experiment(
         seed=complete["seed"],
         boots=complete["boots"],
         repetitions=complete["repetitions"],
-        workloads=workloads,
+        workloads=workloads.entries,
         guest=complete["guest"],
         systems=systems,
         environments=environments,
         equivalence_margin=float(complete["analysis"]["equivalence_margin"]),
         claims=tuple(
-            _claim(name, spec, environments, workloads) for name, spec in complete["claims"].items()
+            _claim(name, spec, environments, workloads.entries) for name, spec in complete["claims"].items()
         ),
+        sweeps=(*workloads.sweeps, *places.sweeps),
     )
     raise_all(
         [
-            *wrong_workloads,
+            *workloads.complaints,
+            *places.complaints,
             *_wrong_systems(result),
             *_wrong_environments(result),
             *_wrong_claims(result),
         ]
     )
     return result
-
-
-def _workloads(given: Mapping[str, Spec]) -> tuple[dict[str, Spec], list[str]]:
-    """Workloads with all options of their tools, and complaints of those that are wrong."""
-    complete, complaints = {}, []
-    for name, workload in given.items():
-        try:
-            complete[name] = tools.completed(workload)
-        except ConfigError as error:
-            complaints.append(f"workloads.{name}.{error}")
-    return complete, complaints
 
 
 def _wrong_systems(experiment: Experiment) -> Iterator[str]:
@@ -112,6 +106,8 @@ def _wrong_systems(experiment: Experiment) -> Iterator[str]:
 
 def _wrong_environments(experiment: Experiment) -> Iterator[str]:
     networks: dict[str, ipaddress.IPv4Network] = {}
+    # Those of a sweep are the same machines, take turns and share their addresses.
+    origin = origins(experiment.sweeps, ENVIRONMENT)
     for name, environment in experiment.environments.items():
         key = f"environments.{name}"
         if name in RESERVED_ENVIRONMENTS:
@@ -122,7 +118,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
         for system in environment.systems:
             if system not in experiment.systems:
                 yield (f"{key}.systems: there is no system {system!r}; allowed: {listed(experiment.systems)}")
-        yield from _wrong_machines(key, environment, experiment.guest)
+        yield from _wrong_machines(key, environment)
         yield from _wrong_provided(key, environment, experiment)
         try:
             network = _network(environment)
@@ -133,7 +129,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
             yield from _outside(key, environment, experiment, network)
             continue
         for other, taken in networks.items():
-            if network.overlaps(taken):
+            if network.overlaps(taken) and not (name in origin and origin[name] == origin.get(other)):
                 yield (
                     f"{key}.link.network: {network} overlaps with that of environment {other} "
                     f"({taken}); allowed: a network of its own for each environment"
@@ -141,8 +137,8 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
         networks[name] = network
 
 
-def _wrong_machines(key: str, environment: Environment, guest: Spec) -> Iterator[str]:
-    host, client = environment.host, environment.client
+def _wrong_machines(key: str, environment: Environment) -> Iterator[str]:
+    host, client, guest = environment.host, environment.client, environment.guest
     if host["connection"] in ("ssh", "provided"):
         if client["connection"] == "local" and client["interface"] is None:
             yield (

@@ -14,6 +14,7 @@ from typing import Any
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
 from hvcost.model.description import Claim
+from hvcost.model.sweep import WORKLOAD, Sweep
 from hvcost.tools import autostart_files, packages_of, tool_names
 from hvcost.wording import listed
 
@@ -52,6 +53,7 @@ class Environment:
     link: Spec
     host: Spec
     client: Spec
+    guest: Spec
 
     @property
     def is_emulated(self) -> bool:
@@ -82,6 +84,7 @@ class Experiment:
     environments: Mapping[str, Environment]
     equivalence_margin: float
     claims: tuple[Claim, ...]
+    sweeps: tuple[Sweep, ...] = ()
 
     @property
     def tools(self) -> list[str]:
@@ -124,7 +127,7 @@ class Experiment:
             "options": what.options,
             "workloads": dict(self.workloads),
             "repetitions": self.repetitions,
-            "guest": self.guest if what.has_guest else None,
+            "guest": place.guest if what.has_guest else None,
             "link": place.link,
             "host": _hardware(place.host),
             "client": _hardware(place.client),
@@ -163,10 +166,13 @@ class Experiment:
                 {"system": name, "hypervisor": self.systems[name].hypervisor} for name in place.systems
             ],
             "workloads": list(self.workloads),
-            "guest": self.guest,
+            "guest": place.guest,
             "link": place.link,
             "host": place.host,
             "client": place.client,
+            "sweeps": [
+                asdict(sweep) for sweep in self.sweeps if sweep.kind == WORKLOAD or environment in sweep.names
+            ],
         }
 
     def description(self) -> Spec:

@@ -17,6 +17,7 @@ from typing import Any
 from hvcost import files
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
+from hvcost.model.sweep import ENVIRONMENT, origins
 from hvcost.planning import usual
 from hvcost.planning.experiment import THIS_COMPUTER, Experiment
 from hvcost.planning.usual import Part
@@ -103,7 +104,13 @@ def sessions(experiment: Experiment) -> tuple[Session, ...]:
     """All sessions in random order; that of two of an environment depends on them and the seed alone.
 
     Those of a real host are grouped by what it has to be booted as, so that it is rebooted once, not often.
+    Environments of a sweep are one host.
     """
+    origin = origins(experiment.sweeps, ENVIRONMENT)
+
+    def host(session: Session) -> str:
+        return origin.get(session.environment, session.environment)
+
     every = [
         Session(environment.name, system, boot)
         for environment in experiment.environments.values()
@@ -117,15 +124,15 @@ def sessions(experiment: Experiment) -> tuple[Session, ...]:
             return b""
         system = experiment.system(session.environment, session.system)
         boot_mode = load_driver(system.hypervisor).boot_mode
-        return _hash(f"{experiment.seed}/{session.environment}/{boot_mode}")
+        return _hash(f"{experiment.seed}/{host(session)}/{boot_mode}")
 
     order = sorted(every, key=lambda session: _lot(experiment.seed, session))
-    # Each environment's sessions keep its places in the order of all.
+    # Each host's sessions keep its places in the order of all.
     grouped = {
-        name: iter(sorted((session for session in order if session.environment == name), key=group))
-        for name in experiment.environments
+        name: iter(sorted((session for session in order if host(session) == name), key=group))
+        for name in {host(session) for session in order}
     }
-    return tuple(next(grouped[session.environment]) for session in order)
+    return tuple(next(grouped[host(session)]) for session in order)
 
 
 def make(experiment: Experiment, jobs: Iterable[tuple[str, tuple[str, ...]]], cores: int) -> Plan:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import acceleration
-from hvcost.planning import outcome, pace, plan, progress
+from hvcost.planning import outcome, pace, plan, progress, sweeps
 from hvcost.planning.experiment import Experiment
 from hvcost.planning.progress import StepLog
 
@@ -61,7 +61,8 @@ def at_start(
         return progress.as_text(plan.whole(experiment, cores), seen), None
     made = plan.make(experiment, [(job.rule, tuple(job.wildcards.values())) for job in every], cores)
     plan.write(made, plan_file)
-    return progress.as_text(made, seen), StepLog(made, plan_file)
+    said = filter(None, (progress.as_text(made, seen), sweeps.as_text(experiment.sweeps)))
+    return "\n".join(said), StepLog(made, plan_file)
 
 
 def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:

@@ -85,8 +85,8 @@ def _allowed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     if "exclusiveMinimum" in schema:
         text += f", above {schema['exclusiveMinimum']}"
         text += f", up to {schema['maximum']}" if "maximum" in schema else ""
-    if schema.get("minProperties") or schema.get("minItems"):
-        text += " with at least one entry"
+    if least := schema.get("minProperties") or schema.get("minItems"):
+        text += f" with at least {'one entry' if least == 1 else f'{least} entries'}"
     if schema.get("uniqueItems"):
         text += ", none twice"
     if "properties" in schema:

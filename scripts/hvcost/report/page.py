@@ -18,7 +18,7 @@ from hvcost.figures import Subject
 from hvcost.model.link import tcp_limit_bps
 from hvcost.model.metric import HOST_CPU, Metric
 from hvcost.model.record import Record, accelerator_of
-from hvcost.report import numbers, words
+from hvcost.report import numbers, sweeps, words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.numbers import Cell, Number
 from hvcost.wording import sentence_case
@@ -148,6 +148,8 @@ def render(results: Results) -> str:
     environment.tests["number"] = lambda part: isinstance(part, Number)
     groups = [group for place in results.places for group in _groups(place)]
     cells = [cell for group in groups for cell in group.cells]
+    # Where all is swept, the sweeps are the answer.
+    cells = cells or [cell for place in results.places for cell in primary(place)]
     titles = dict.fromkeys(words.title(cell.row) for cell in cells)
     sessions = [session for place in results.places for session in place.sessions]
     return environment.get_template("template.html.j2").render(
@@ -164,6 +166,8 @@ def render(results: Results) -> str:
         titles=words.listed(list(titles)),
         primary=primary,
         sections=sections,
+        sweeps=sweeps.sections(results),
+        point=sweeps.point_of(results),
         subjects=_names(results),
         same=[pair for pair in results.comparisons.rows if pair.row.same and pair.row.role == PRIMARY],
         families=_by(
@@ -188,15 +192,23 @@ def render(results: Results) -> str:
 
 
 def _groups(place: Place) -> list[Group]:
-    return [
+    """Groups of the workloads that are not swept; one without cells if nothing was measured."""
+    rows = [cell for cell in place.statistics.rows if not _is_swept(place, cell)]
+    found = [
         Group(
             place,
             workload,
             tuple(words.by_cost(cell for cell in cells if cell.row.role == PRIMARY)),
             tuple(cell for cell in cells if cell.row.metric == HOST_CPU.name),
         )
-        for workload, cells in _by(place.statistics.rows, lambda cell: cell.row.workload).items()
-    ] or [Group(place, "", ())]
+        for workload, cells in _by(rows, lambda cell: cell.row.workload).items()
+    ]
+    return found if found or place.statistics.rows else [Group(place, "", ())]
+
+
+def _is_swept(place: Place, cell: Cell) -> bool:
+    """Whether it is a point of a curve, which says more than it does."""
+    return cell.row.workload in place.environment.swept_workloads
 
 
 def primary(place: Place) -> list[Cell]:
@@ -205,8 +217,10 @@ def primary(place: Place) -> list[Cell]:
 
 
 def sections(place: Place) -> list[Section]:
-    """The metrics that are looked at beside them, each with its workloads."""
-    others = [cell for cell in place.statistics.rows if cell.row.role != PRIMARY]
+    """The metrics that are looked at beside them, each with its workloads that are not swept."""
+    others = [
+        cell for cell in place.statistics.rows if cell.row.role != PRIMARY and not _is_swept(place, cell)
+    ]
     found = []
     for name, cells in _by(others, lambda cell: cell.row.metric).items():
         by_workload = _by(cells, lambda cell: cell.row.workload)
