@@ -92,17 +92,6 @@ def test_one_that_was_ended_is_started_anew(shell: Shell, tmp_path: Path) -> Non
     assert first is not second
 
 
-def test_one_that_the_next_run_does_not_need_is_ended(
-    machine: LocalConnection, shell: Shell, tmp_path: Path
-) -> None:
-    processes = Backgrounds(shell, f"{tmp_path}/", 60)
-    processes.ready([IPERF, REFLECTOR])
-    assert len(listening(machine).splitlines()) == 2
-    processes.ready([REFLECTOR])
-    assert "LISTEN" not in listening(machine)
-    assert "UNCONN" in listening(machine)
-
-
 def test_nothing_runs_any_more_when_its_controller_is_gone(machine: LocalConnection, tmp_path: Path) -> None:
     with machine.shell() as shell:
         started(shell, IPERF, tmp_path / "server")
@@ -146,7 +135,48 @@ def test_those_that_are_ended_have_said_all_that_they_say_at_their_end(shell: Sh
     (ended,) = processes.end()
     assert ended.end.stdout == "ready\nthe end\n"
     assert processes.end() == []
-    assert not (tmp_path / "load").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+SAYS_ITS_ID = ("sh", "-c", "echo $$; echo ready; sleep 600")
+
+
+def test_one_that_others_do_not_need_stays_for_the_next_that_does(shell: Shell, tmp_path: Path) -> None:
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
+    one, other = (
+        Process("server", "server", (*SAYS_ITS_ID, name), 20, greeting="ready\n") for name in ("one", "other")
+    )
+    (first,) = processes.ready([one])
+    (second,) = processes.ready([other])
+    assert processes.ready([one]) == [first]
+    assert processes.ready([other]) == [second]
+    assert first.end.stdout != second.end.stdout
+    processes.end()
+
+
+def test_one_whose_port_another_needs_is_ended(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
+    (plain,) = processes.ready([IPERF])
+    (wide,) = processes.ready([replace(IPERF, argv=("iperf", "-s", "-w", "64K"))])
+    assert not plain.end.stdout.startswith(wide.end.stdout)
+    assert listening(machine).count(":5001") == 1
+    processes.end()
+
+
+def test_of_too_many_the_one_that_was_used_longest_ago_is_ended(shell: Shell, tmp_path: Path) -> None:
+    processes = Backgrounds(shell, f"{tmp_path}/", 60)
+    every = [
+        Process("server", "server", (*SAYS_ITS_ID, f"{number}"), 20, greeting="ready\n")
+        for number in range(MOST_IN_BACKGROUND + 1)
+    ]
+    first = [processes.ready([each])[0] for each in every[:-1]]
+    assert processes.ready(every[:1]) == first[:1]
+    processes.ready(every[-1:])
+    assert processes.ready(every[:1]) == first[:1]
+    assert processes.ready(every[1:2]) != first[1:2]
+    assert len(processes.end()) == MOST_IN_BACKGROUND
 
 
 def test_as_many_as_there_may_be_run_beside_each_other(shell: Shell, tmp_path: Path) -> None:

@@ -142,21 +142,35 @@ class Backgrounds:
         self._running: list[Background] = []
 
     def ready(self, processes: Sequence[Process]) -> list[Background]:
-        """These processes, in a new run: those that are not there yet are started, all others ended."""
-        for each in [each for each in self._running if not any(each.runs(process) for process in processes)]:
+        """These processes, in a new run: those that are not there yet are started.
+
+        Others stay, idle, for the runs that need them: to start one takes seconds in a slow guest.
+        """
+        for each in self._in_the_way(processes):
             self._running.remove(each)
             each.stop()
         return [self.started(process) for process in processes]
+
+    def _in_the_way(self, processes: Sequence[Process]) -> list[Background]:
+        """Those that have a port of theirs; if there are too many others, those used longest ago."""
+        others = [each for each in self._running if not any(map(each.runs, processes))]
+        ports = {process.ready for process in processes if process.ready}
+        rivals = [each for each in others if each.process.ready in ports]
+        idle = [each for each in others if each not in rivals]
+        excess = len(processes) + len(idle) - MOST_IN_BACKGROUND
+        return rivals + idle[: max(0, excess)]
 
     def started(self, process: Process) -> Background:
         """This process, beside all others. MachineError if it does not start."""
         for each in self._running:
             if each.runs(process):
                 each.begin()
+                self._running.remove(each)
+                self._running.append(each)
                 return each
         taken = [each.descriptors for each in self._running]
         descriptors = next(pair for pair in DESCRIPTORS if pair not in taken)
-        folder = f"{self._prefix}{process.role}"
+        folder = f"{self._prefix}{process.role}-{descriptors[0]}"
         started = Background(self._shell, process, folder, descriptors, self._limit_s)
         self._running.append(started)
         return started
