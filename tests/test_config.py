@@ -217,6 +217,7 @@ MISTAKES = [
     ("systems/x", {"hypervisor": "kqemu"}, "systems.x.hypervisor", "'kqemu' bare-metal kvm qemu xen"),
     ("systems/kvm/options", {"nic": "e1001"}, "systems.kvm.options.nic", "'e1001' virtio e1000 rtl8139"),
     ("systems/kvm/options", {"nick": 1}, "systems.kvm.options.nick", "unknown nic vhost"),
+    ("systems/kvm/options", {"queues": 2}, "systems.kvm.options.queues", "2 guest.cpus 1"),
     ("systems/host", {"hypervisor": "bare-metal"}, "systems", "bare-metal host one"),
     ("environments/env1/systems", ["xen"], f"{ENV1}.systems", "'xen' bare-metal kvm"),
     ("environments/env1/systems", ["kvm", "kvm"], f"{ENV1}.systems", "['kvm', 'kvm'] twice"),

@@ -123,11 +123,11 @@ def test_figures_rebuilt_from_real_records_have_the_same_bytes(local: Workspace)
     assert {path.name: path.read_bytes() for path in folder.glob("*.*g")} == before
 
 
-def variant(workspace: Workspace, name: str, systems: dict[str, Any]) -> list[str]:
-    """Arguments for config/local.yaml with other systems, measured once."""
+def variant(workspace: Workspace, name: str, systems: dict[str, Any], **place: Any) -> list[str]:
+    """Arguments for config/local.yaml with other systems and keys of its environment, measured once."""
     config = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     config |= {"systems": systems, "repetitions": 1}
-    config["environments"] = {name: config["environments"]["local"]}
+    config["environments"] = {name: config["environments"]["local"] | place}
     path = workspace.folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config))
     return ["--configfile", path.name]
@@ -150,6 +150,14 @@ def test_nic_model_is_what_the_options_say(workspace: Workspace, nic: str) -> No
     name = f"nic-{nic}"
     workspace.run(f"results/{name}/measurements/qemu-{nic}.csv", *variant(workspace, name, systems))
     assert [one.status for one in workspace.records(name, f"qemu-{nic}")] == ["ok"]
+
+
+def test_a_guest_s_card_has_as_many_queues_as_the_options_say(workspace: Workspace) -> None:
+    systems = {"qemu-mq": {"hypervisor": "qemu", "options": {"queues": 2}}}
+    arguments = variant(workspace, "mq", systems, sweep={"guest.cpus": [2, 3]})
+    workspace.run("results/mq-cpus-2/measurements/qemu-mq.csv", *arguments)
+    (one,) = workspace.records("mq-cpus-2", "qemu-mq")
+    assert (one.status, one.proof["guest"]["cpus"], one.proof["guest"]["rx_queues"]) == ("ok", 2, 2)
 
 
 def interrupted(workspace: Workspace, how: signal.Signals, name: str) -> list[str]:

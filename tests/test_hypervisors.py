@@ -47,6 +47,8 @@ from hvcost.model.link import Link
         ("qemu", {"vhost": True}, "vhost: unknown option"),
         ("kvm", {"vhost": "yes"}, "vhost: 'yes' is not allowed; allowed: true or false"),
         ("kvm", {"vhost": True, "nic": "e1000"}, "vhost: .* allowed: false with nic e1000"),
+        ("kvm", {"queues": 2, "nic": "e1000"}, "queues: 2 is not allowed; allowed: 1 with nic e1000"),
+        ("qemu", {"queues": 65}, "queues: 65 is not allowed; allowed: an integer, 1 to 64"),
         ("xen", {"type": "PV"}, "type: 'PV' is not allowed; allowed: pv, pvh, hvm"),
         ("virtualbox", {"nic": "e1000"}, "nic: 'e1000' is not allowed; allowed: virtio, 82540EM, Am79C973"),
         ("bare-metal", {"nic": "virtio"}, "nic: unknown option; allowed: none"),

@@ -104,6 +104,9 @@ class Hypervisor(ABC):
         """The options as `Options`; ConfigError that names the key and what is allowed."""
         return checked(cls.Options, options)
 
+    def check_guest(self, cpus: int) -> None:  # noqa: B027
+        """ConfigError, as of an option, if the options do not go with a guest of so many processors."""
+
     @classmethod
     def examine(cls, host: Connection) -> str:
         """What of a host it depends on, in words, empty if nothing; changes nothing.

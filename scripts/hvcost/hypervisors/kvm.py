@@ -19,6 +19,7 @@ class Options(qemu.Options):
     vhost: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.vhost and self.nic != "virtio":
             raise ConfigError(f"vhost: true is not allowed; allowed: false with nic {self.nic}")
 
@@ -37,7 +38,7 @@ class Driver(qemu.Driver):
         return hardware_virtualisation(host, "kvm")
 
     def tap_options(self) -> str:
-        return ",vhost=on" if self.options.vhost else ""
+        return super().tap_options() + (",vhost=on" if self.options.vhost else "")
 
     def prepare(self, host: Connection) -> list[str]:
         """Load the modules of KVM, and of vhost if it is wanted."""

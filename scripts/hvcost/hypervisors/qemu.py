@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hvcost.errors import CommandError, MachineError
+from hvcost.errors import CommandError, ConfigError, MachineError
 from hvcost.hypervisors import GuestFiles, Hypervisor, RunningSystem, SystemPlan, expect
 from hvcost.images.guest import SERIAL_PORT, kernel_arguments
 from hvcost.machines import guest as guest_system
@@ -34,11 +34,19 @@ while grep -qsF "$1/" "/proc/$pid/cmdline"; do kill "$pid"; sleep 0.1; done
 
 @dataclass(frozen=True)
 class Options:
-    """`cpu_model` as in `qemu-system-x86_64 -cpu help`."""
+    """`cpu_model` as in `qemu-system-x86_64 -cpu help`.
+
+    `queues`: of the guest's network card, each way (virtio only).
+    """
 
     nic: str = field(default="virtio", metadata={"allowed": tuple(NICS)})
     machine_type: str = field(default="pc", metadata={"allowed": ("pc", "q35")})
     cpu_model: str = "qemu64"
+    queues: int = field(default=1, metadata={"minimum": 1, "maximum": 64})
+
+    def __post_init__(self) -> None:
+        if self.queues > 1 and self.nic != "virtio":
+            raise ConfigError(f"queues: {self.queues} is not allowed; allowed: 1 with nic {self.nic}")
 
 
 class Driver(Hypervisor):
@@ -61,22 +69,36 @@ class Driver(Hypervisor):
         host.run(["qemu-img", "info", "-f", "qcow2", files.disk])
         return []
 
+    def check_guest(self, cpus: int) -> None:
+        # Linux uses no more queues than it has processors.
+        if self.options.queues > cpus:
+            raise ConfigError(
+                f"queues: {self.options.queues} is not allowed; allowed: up to guest.cpus, {cpus}"
+            )
+
     def tap_options(self) -> str:
         """Further options of QEMU's network backend."""
-        return ""
+        return f",queues={self.options.queues}" if self.options.queues > 1 else ""
+
+    def nic_options(self) -> str:
+        """Further options of the guest's network card: an interrupt for each queue, and two for the card."""
+        queues = self.options.queues
+        return f",mq=on,vectors={2 * queues + 2}" if queues > 1 else ""
 
     def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
         expect(machine, proof, "hypervisor", "qemu")
         expect(machine, proof, "query-kvm.enabled", self.accelerator == "kvm")
         expect(machine, proof, "guest.cpuid_vendor", self.cpuid_vendor)
         expect(machine, proof, "guest.driver", NIC_DRIVERS[self.options.nic])
+        if self.options.queues > 1:
+            expect(machine, proof, "guest.rx_queues", self.options.queues)
 
     @contextmanager
     def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
         monitor = f"{plan.runtime}/qmp"
         _stop(host, plan)
         try:
-            _add_tap(host, plan)
+            _add_tap(host, plan, has_queues=self.options.queues > 1)
             host.run(self.command_line(plan), timeout_s=START_TIMEOUT_S)
             with guest_system.booted(
                 plan.name,
@@ -118,7 +140,7 @@ class Driver(Hypervisor):
             "-append", kernel_arguments(SERIAL_PORT),
             "-drive", f"file={files.disk},format=qcow2,if=virtio,snapshot=on",
             "-netdev", f"tap,id=lan,ifname={TAP},script=no,downscript=no{self.tap_options()}",
-            "-device", f"{NICS[self.options.nic]},netdev=lan,mac={MAC}",
+            "-device", f"{NICS[self.options.nic]},netdev=lan,mac={MAC}{self.nic_options()}",
             "-chardev", f"socket,id=console,path={plan.runtime}/console,server=on,wait=off,"
                         f"logfile={plan.runtime}/console.log",
             "-serial", "chardev:console",
@@ -127,8 +149,8 @@ class Driver(Hypervisor):
         ]  # fmt: skip
 
 
-def _add_tap(host: Connection, plan: SystemPlan) -> None:
-    host.run(["ip", "tuntap", "add", "dev", TAP, "mode", "tap"])
+def _add_tap(host: Connection, plan: SystemPlan, *, has_queues: bool) -> None:
+    host.run(["ip", "tuntap", "add", "dev", TAP, "mode", "tap", *(["multi_queue"] if has_queues else [])])
     host.run(["ip", "link", "set", TAP, "mtu", str(plan.link.mtu), "master", plan.bridge, "up"])
 
 

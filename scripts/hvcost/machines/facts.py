@@ -9,7 +9,7 @@ from hvcost.machines.base import Connection
 from hvcost.model.record import Facts
 
 SCRIPT = (Path(__file__).parent / "facts.sh").read_text(encoding="utf-8")
-NUMBERS = ("cpus", "memory_kib", "mtu")
+NUMBERS = ("cpus", "memory_kib", "mtu", "rx_queues")
 
 
 def collect(connection: Connection, interface: str) -> Facts:

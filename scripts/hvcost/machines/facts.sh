@@ -60,6 +60,11 @@ driver=$(readlink "/sys/class/net/$interface/device/driver" 2>/dev/null)
 driver=${driver##*/}
 # What is no device has a driver all the same.
 fact driver "${driver:-$(ethtool -i "$interface" 2>/dev/null | sed -n 's/^driver: //p')}"
+queues=0
+for queue in "/sys/class/net/$interface/queues/rx-"*; do
+    [ ! -e "$queue" ] || queues=$((queues + 1))
+done
+fact rx_queues "$queues"
 routes=''
 while read -r line; do
     [ -z "$line" ] || routes="$routes$line ;"

@@ -120,6 +120,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
                 yield (f"{key}.systems: there is no system {system!r}; allowed: {listed(experiment.systems)}")
         yield from _wrong_machines(key, environment)
         yield from _wrong_provided(key, environment, experiment)
+        yield from _wrong_guests(environment, experiment)
         try:
             network = _network(environment)
         except ValueError as error:
@@ -161,6 +162,21 @@ def _wrong_machines(key: str, environment: Environment) -> Iterator[str]:
             f"guest.memory_mib: {guest['memory_mib']} is not allowed; allowed: less than "
             f"{key}.host.memory_mib, which is {host['memory_mib']}"
         )
+
+
+def _wrong_guests(environment: Environment, experiment: Experiment) -> Iterator[str]:
+    """Options that do not go with the guest of this environment."""
+    for name in environment.systems:
+        try:
+            system = experiment.systems[name]
+            driver = load_driver(system.hypervisor)(system.options)
+        except (KeyError, ConfigError):
+            # What is wrong with the system itself is said elsewhere.
+            continue
+        try:
+            driver.check_guest(environment.guest["cpus"])
+        except ConfigError as error:
+            yield f"systems.{name}.options.{error}"
 
 
 def _wrong_provided(key: str, environment: Environment, experiment: Experiment) -> Iterator[str]:
