@@ -6,7 +6,7 @@
 
 Outputs, each as .svg and .png in the folder, for every workload: means-WORKLOAD, ratios-WORKLOAD and,
 if there are several environments, environments-WORKLOAD; those of metrics that are not the primary one
-have -METRIC at the end.
+have -METRIC at the end. Of what plot_environment.py shows as percentiles there is ratios-WORKLOAD only.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def plot(
     files: dict[str, bytes] = {}
     with style.house_style():
         for subject in subjects:
-            files |= style.rendered(means.draw(environments, points, cells, subject))
             files |= style.rendered(ratios.draw(environments, cells, subject))
+            if subject.is_percentile:
+                continue
+            files |= style.rendered(means.draw(environments, points, cells, subject))
             if len(environments) > 1:
                 files |= style.rendered(side_by_side.draw(environments, cells, subject))
     figures.replace_files(output, ("means-*", "ratios-*", "environments-*"), files)

@@ -55,7 +55,7 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], s
         forest.Words(
             title,
             f"Workload {subject.workload}; {metric.better} is better. Point: median; "
-            f"bar: {_interval_text(list(own.values()))}."
+            f"bar: {interval_text(list(own.values()))}."
             + (" Dotted line: the most that TCP carries over the link." if limits else ""),
             f"median [interval], {unit.name}",
             (*environment_notes(environments), *([limit_note(environments)] if limits else [])),
@@ -129,7 +129,7 @@ def _row(
     )
 
 
-def _interval_text(cells: Sequence[CellStatistics]) -> str:
+def interval_text(cells: Sequence[CellStatistics]) -> str:
     """The intervals' confidences: exact ones have what the number of values allows."""
     confidences = [cell.median_confidence for cell in cells if cell.median_confidence is not None]
     if not confidences:
