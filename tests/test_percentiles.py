@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import answering
 import factories
 import numpy as np
 import pytest
@@ -158,3 +160,20 @@ def test_nothing_to_show_is_said() -> None:
     assert "There are no measurements." in said(drawn("nothing"))
     assert "kvm (no measurements)" in said(drawn("nothing"))
     assert "No repetition succeeded." in said(drawn("all failed"))
+
+
+def test_of_percentiles_there_are_no_bars(tmp_path: Path) -> None:
+    """The files of the figures, from raw files: the study's own for the other metrics."""
+    with answering.there():
+        systems = {"bare-metal": 0.2, "kvm": 0.5}
+        made = [each for each in answering.records(systems) if each.repetition <= 2]
+        config = {**factories.environment_config(*systems), "workloads": ["rr"]}
+        factories.write_results(made, tmp_path, environments=[config])
+        answering.draw([config], tmp_path)
+    others = ("rr-transaction-rate", "rr-host-cpu-transaction")
+    of_place = {"topology", "percentiles-rr", "order-rr"}
+    for name in others:
+        of_place |= {f"{kind}-{name}" for kind in ("repetitions", "repetitions-with-bare-metal", "order")}
+    assert {path.stem for path in (tmp_path / "env1/figures").iterdir()} == of_place
+    compared = {"ratios-rr"} | {f"{kind}-{name}" for kind in ("means", "ratios") for name in others}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == compared

@@ -28,7 +28,7 @@ from hvcost.figures.text import (
 )
 from hvcost.model.description import Environment
 from hvcost.model.metric import Metric
-from hvcost.wording import sentence_case
+from hvcost.wording import sentence_case, shown_unit
 
 EDGE_IN = 0.12
 LEFT_IN = 0.8
@@ -136,7 +136,9 @@ def draw(environment: Environment, cells: Sequence[CellStatistics], distribution
     return Picture(
         name=f"percentiles-{distribution.name}",
         title=f"{environment.title}; {distribution.workload}, percentiles of the {distribution.title}",
-        description=" ".join([*(each.spoken(metric.unit) for each in series), environment.caveat]).strip(),
+        description=" ".join(
+            [*(each.spoken(shown_unit(metric.unit)) for each in series), environment.caveat]
+        ).strip(),
         figure=figure,
     )
 
@@ -173,7 +175,7 @@ def _set_up(axes: Axes, distribution: Distribution, values: Sequence[float]) -> 
     axes.yaxis.set_major_locator(FixedLocator(log_ticks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
-    axes.set_ylabel(f"{sentence_case(distribution.title)}, {metric.unit} (logarithmic)")
+    axes.set_ylabel(f"{sentence_case(distribution.title)}, {shown_unit(metric.unit)} (logarithmic)")
 
 
 def _draw_line(axes: Axes, series: _Series, shift: float) -> None:
