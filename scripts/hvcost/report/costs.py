@@ -107,32 +107,32 @@ def further(cell: Cell, bare_metal: Cell | None, is_named: bool = False) -> Sent
     row = cell.row
     if row.unavailable == row.planned:
         return ()
-    what = sentence_case(title(row))
-    failed: Sentence = ()
-    if is_named and row.failed:
-        count = Number(f"{row.failed} of {row.planned}", cell.id)
-        text = " {count} repetitions of workload {workload} failed."
-        failed = sentence(text, count=count, workload=row.workload)
+    said = sentence("{what}: {figure}.", what=sentence_case(title(row)), figure=_short(cell, bare_metal))
+    if not (is_named and row.failed):
+        return said
+    count = Number(f"{row.failed} of {row.planned}", cell.id)
+    text = " {count} repetitions of workload {workload} failed."
+    return (*said, *sentence(text, count=count, workload=row.workload))
+
+
+def _short(cell: Cell, bare_metal: Cell | None) -> Sentence:
+    row = cell.row
     if row.mean is None:
-        return (*sentence("{what}: there is no figure.", what=what), *failed)
-    mean = Number(amount(row, row.mean), cell.id)
+        return ("there is no figure",)
+    value = sentence("{mean} {unit}", mean=Number(amount(row, row.mean), cell.id), unit=unit(row))
     if cell is bare_metal or bare_metal is None or row.effect is None:
-        return (*sentence("{what}: {mean} {unit}.", what=what, mean=mean, unit=unit(row)), *failed)
+        return value
     if is_held(cell, bare_metal):
-        text = "{what}: this link cannot show the cost, {mean} {unit}."
-        return (*sentence(text, what=what, mean=mean, unit=unit(row)), *failed)
+        return ("this link cannot show the cost, ", *value)
     of = _of(row)
-    said = sentence(
-        "{what}: {bound}{beside} {of} bare metal’s{chance}, {mean} {unit}.",
-        what=what,
+    return sentence(
+        "{bound}{beside} {of} bare metal’s{chance}, {value}",
         bound=f"{bound(cell, bare_metal)} ".lstrip(),
         beside=Number(numbers.effect(row) if of == "times" else numbers.beside(row), cell.id),
         of=of,
         chance=_chance(cell),
-        mean=mean,
-        unit=unit(row),
+        value=value,
     )
-    return (*said, *failed)
 
 
 def bound(cell: Cell, bare_metal: Cell) -> str:

@@ -91,11 +91,12 @@ class Section:
     @property
     def role(self) -> str:
         """Which workloads' verdicts it is about, in a sentence."""
-        primary = dict.fromkeys(group.workload for group in self.groups if group.is_primary)
+        primary = [group for group in self.groups if group.is_primary]
         if not primary:
             return "This is looked at beside the primary metrics: it suggests, and confirms nothing."
         noun = "workload" if len(primary) == 1 else "workloads"
-        return f"Verdicts on {noun} {words.listed(list(primary))} are about {self.metrics[0].title}."
+        workloads = words.listed([group.workload for group in primary])
+        return f"Verdicts on {noun} {workloads} are about {primary[0].metric.title}."
 
 
 def groups(place: Place) -> list[Group]:
