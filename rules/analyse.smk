@@ -103,6 +103,7 @@ rule compare_systems:
 rule plot_environment:
     input:
         measurements="results/{env}/measurements.csv",
+        statistics="results/{env}/statistics.csv",
         host="results/{env}/host.json",
         sources=sources("plot_environment"),
     output:
@@ -122,7 +123,8 @@ rule plot_environment:
         environment=figure_spec,
     shell:
         "python scripts/plot_environment.py --environment {params.environment:q}"
-        " --measurements {input.measurements} --host {input.host} --output {output} --log {log}"
+        " --measurements {input.measurements} --statistics {input.statistics} --host {input.host}"
+        " --output {output} --log {log}"
 
 
 rule plot_comparison:

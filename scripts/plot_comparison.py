@@ -7,7 +7,8 @@
 Outputs, each as .svg and .png in the folder, for every workload: means-WORKLOAD, ratios-WORKLOAD and,
 if there are several environments, environments-WORKLOAD. What is swept has
 sweep-ENVIRONMENT-WORKLOAD-OPTION or sweep-ENVIRONMENT-KEY-WORKLOAD instead. Those of metrics that are
-not the primary one have -METRIC at the end.
+not the primary one have -METRIC at the end. Of what plot_environment.py shows as percentiles there is
+ratios-WORKLOAD only.
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ def plot(
     files: dict[str, bytes] = {}
     with style.house_style():
         for subject in subjects:
-            files |= style.rendered(means.draw(others, points, cells, subject))
             files |= style.rendered(ratios.draw(others, cells, subject))
+            if subject.is_percentile:
+                continue
+            files |= style.rendered(means.draw(others, points, cells, subject))
             if len(others) > 1:
                 files |= style.rendered(side_by_side.draw(others, cells, subject))
         for curve in curves:

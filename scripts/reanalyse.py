@@ -93,7 +93,7 @@ def _reanalyse_environment(
     measurements.write_csv(table, folder / "measurements.csv")
     seed, output = experiment.seed, folder / "statistics.csv"
     compute_statistics.compute(environment, experiment.boots, seed, table, output)
-    plot_environment.plot(environment, table, folder / "host.json", folder / "figures")
+    plot_environment.plot(environment, table, output, folder / "host.json", folder / "figures")
     return table
 
 

@@ -77,8 +77,8 @@ def steps(folder: Path) -> list[Step]:
         environment = ("--environment", spec, "--measurements", measurements)
         planned = ("--boots", 10, "--seed", 2010)
         taken.append(run("compute_statistics", *environment, *planned, "--output", place / "statistics.csv"))
-        host = ("--host", place / "host.json")
-        taken.append(run("plot_environment", *environment, *host, "--output", place / "figures"))
+        given = ("--statistics", place / "statistics.csv", "--host", place / "host.json")
+        taken.append(run("plot_environment", *environment, *given, "--output", place / "figures"))
     tables = [folder / name / "measurements.csv" for name in specs]
     statistics = [folder / name / "statistics.csv" for name in specs]
     described = ("--experiment", folder / "experiment.json")

@@ -922,6 +922,8 @@ def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
             config,
             "--measurements",
             measurements,
+            "--statistics",
+            write_statistics(tmp_path, "env1"),
             "--host",
             host,
             "--output",
@@ -969,22 +971,32 @@ def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[
 
 
 @pytest.mark.parametrize(
-    ("environment", "measurements", "host", "complaint"),
+    ("environment", "measurements", "statistics", "host", "complaint"),
     [
-        (None, "env1.csv", "host.json", "expected an object"),
-        ("env2", "env1.csv", "host.json", "is of env1, not only env2"),
-        ("env1", "host.json", "host.json", "column `environment` is missing"),
-        ("env1", "env1.csv", "env1.csv", "not facts of a host"),
-        ("env1", "env1.csv", "absent.json", "not facts of a host"),
+        (None, "env1.csv", "env1-statistics.csv", "host.json", "expected an object"),
+        ("env2", "env1.csv", "env1-statistics.csv", "host.json", "measurements are of env1, not only env2"),
+        ("env1", "env1.csv", "env2-statistics.csv", "host.json", "statistics are of env2, not only env1"),
+        ("env1", "host.json", "env1-statistics.csv", "host.json", "column `environment` is missing"),
+        ("env1", "env1.csv", "env1.csv", "host.json", "not a table of CellStatistics"),
+        ("env1", "env1.csv", "env1-statistics.csv", "env1.csv", "not facts of a host"),
+        ("env1", "env1.csv", "env1-statistics.csv", "absent.json", "not facts of a host"),
     ],
 )
 def test_plot_environment_refuses_other_inputs(
-    tmp_path: Path, environment: str | None, measurements: str, host: str, complaint: str
+    tmp_path: Path, environment: str | None, measurements: str, statistics: str, host: str, complaint: str
 ) -> None:
     write_inputs(tmp_path, "env1", ["kvm"])
+    for place in ("env1", "env2"):
+        write_statistics(tmp_path, place)
     given = factories.environment_config("kvm", id=environment) if environment else []
     with pytest.raises(HvcostError, match=complaint):
-        plot_environment.plot_table(given, tmp_path / measurements, tmp_path / host, tmp_path / "figures")
+        plot_environment.plot_table(
+            given,
+            tmp_path / measurements,
+            tmp_path / statistics,
+            tmp_path / host,
+            tmp_path / "figures",
+        )
     assert not (tmp_path / "figures").exists()
 
 
@@ -997,6 +1009,8 @@ def test_programs_refuse_in_one_line(tmp_path: Path) -> None:
         "{",
         "--measurements",
         measurements,
+        "--statistics",
+        write_statistics(tmp_path, "env1"),
         "--host",
         host,
         "--output",

@@ -115,8 +115,8 @@ RULES = {
     ),
     "plot_environment": Case(
         "env1/figures",
-        "--environment {environment} --measurements env1/measurements.csv --host env1/host.json "
-        "--output {output}",
+        "--environment {environment} --measurements env1/measurements.csv "
+        "--statistics env1/statistics.csv --host env1/host.json --output {output}",
     ),
     "plot_comparison": Case(
         "figures",

@@ -27,10 +27,12 @@ from hvcost.analysis.rows import (
 )
 from hvcost.errors import HvcostError
 from hvcost.model.description import Environment, environment_from
+from hvcost.model.metric import HOST_CPU, THROUGHPUT
 from hvcost.model.record import Record
-from hvcost.report import inputs, numbers, page, words
+from hvcost.report import costs, inputs, limits, numbers, page, trust, words
 from hvcost.report.inputs import Place, Table
 from hvcost.report.numbers import Cell, Number, Pair, Placed
+from hvcost.report.sections import Group
 
 HOSTILE = "<script>alert('x')</script> & \"{{ 7 * 7 }}\" {reason}"
 STUDY = {"bare-metal": 567e6, "xen": 150e6, "virtualbox": 60e6, "qemu": 41e6, "kvm": 184e6}
@@ -63,7 +65,7 @@ def nothing(**changes: Any) -> Cell:
 
 
 def said(cell: Cell, baseline: Cell | None = None) -> str:
-    return words.plain(words.answer(cell, baseline))
+    return words.plain(costs.answer(cell, baseline))
 
 
 def environment(**changes: Any) -> Environment:
@@ -81,7 +83,7 @@ def test_a_cost_is_the_share_that_is_missing() -> None:
 
 
 def test_every_number_of_an_answer_leads_to_its_own_row() -> None:
-    answer = words.answer(cell(), bare_metal())
+    answer = costs.answer(cell(), bare_metal())
     numbers = {part.text: part.target for part in answer if isinstance(part, Number)}
     assert numbers["184"] == "statistics-env1-kvm"
     assert numbers["567"] == "statistics-env1-bare-metal"
@@ -163,13 +165,13 @@ def test_failed_repetitions_are_said_beside_the_cost() -> None:
 
 
 def test_a_bare_metal_without_a_figure_is_no_baseline() -> None:
-    assert words.baseline([nothing(system="bare-metal"), cell()]) is None
-    assert words.baseline([cell(), bare_metal()]) == bare_metal()
+    assert costs.baseline([nothing(system="bare-metal"), cell()]) is None
+    assert costs.baseline([cell(), bare_metal()]) == bare_metal()
 
 
 def test_answers_begin_with_bare_metal_and_the_cheapest_and_end_with_what_failed() -> None:
     cells = [nothing(system="xen"), cell(system="qemu", mean=4e7), cell(mean=1e8), bare_metal()]
-    assert [each.row.system for each in words.by_cost(cells)] == ["bare-metal", "kvm", "qemu", "xen"]
+    assert [each.row.system for each in costs.by_cost(cells)] == ["bare-metal", "kvm", "qemu", "xen"]
 
 
 CPU = {
@@ -187,26 +189,63 @@ def spent(mean: float, **changes: Any) -> Cell:
     return cell(**CPU | {"mean": mean, "median": mean, "median_low": None, "median_high": None} | changes)
 
 
-def test_where_the_link_hides_the_cost_processor_time_tells_systems_apart() -> None:
+BARE_SPENT = {"system": "bare-metal", "effect": 1.0, "effect_low": None, "effect_high": None}
+
+
+@pytest.mark.parametrize("held", [{}, {"runs_at_limit": 10, "at_limit": True}])
+def test_each_system_is_told_by_the_host_s_processor_time_too(held: dict[str, Any]) -> None:
     own = spent(17.4, effect=2.73, effect_low=2.52, effect_high=3.06)
-    baseline = spent(6.4, system="bare-metal", effect=1.0, effect_low=None, effect_high=None)
-    held, reference = cell(runs_at_limit=10, at_limit=True), bare_metal(runs_at_limit=10, at_limit=True)
+    reference, seen = bare_metal(**held), cell(**held)
     place = Place(
         environment(), Table("statistics-env1", "env1/statistics.csv", (), (), ()), (), None, (), {}
     )
-    group = page.Group(place, "tcp", (reference, held), (baseline, own))
-    assert words.plain(group.says(held)).endswith(
-        " KVM takes 2.73 [2.52, 3.06] times bare metal’s host processor time, 17.4 against 6.40 s/Gbit."
+    groups = (
+        Group("tcp", THROUGHPUT, (reference, seen)),
+        Group("tcp", HOST_CPU, (spent(6.4, **BARE_SPENT), own)),
     )
-    seen = page.Group(place, "tcp", (bare_metal(), cell()), (baseline, own))
-    assert "processor time" not in words.plain(seen.says(cell()))
+    answer = page.Answer(place, groups)
+    assert [words.plain(each) for each in answer.says(seen)] == [
+        said(seen, reference),
+        "Host processor time: 2.73 [2.52, 3.06] times bare metal’s, 17.4 s/Gbit.",
+    ]
+    assert words.plain(answer.says(reference)[1]) == "Host processor time: 6.40 s/Gbit."
 
 
-def test_processor_time_that_is_not_known_of_both_is_not_spoken_of() -> None:
-    known = spent(17.4, effect=2.73, effect_low=2.52, effect_high=3.06)
-    assert words.processor_time(None, known) == ()
-    assert words.processor_time(known, None) == ()
-    assert words.processor_time(spent(17.4, effect=None), spent(6.4, system="bare-metal")) == ()
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"effect_low": 0.9, "effect_high": 3.0},
+            "Host processor time: 2.73 [0.900, 3.00] times bare metal’s (not told from chance), 17.4 s/Gbit.",
+        ),
+        (
+            {"effect_low": None, "effect_high": None},
+            "Host processor time: 2.73 times bare metal’s (no interval), 17.4 s/Gbit.",
+        ),
+        ({"effect": None}, "Host processor time: 17.4 s/Gbit."),
+        ({"mean": None, "ok": 0, "unavailable": 10}, ""),
+        (
+            {"mean": None, "ok": 0, "failed": 10},
+            "Host processor time: there is no figure. 10 of 10 repetitions of workload tcp failed.",
+        ),
+    ],
+)
+def test_another_metric_is_told_in_short(changes: dict[str, Any], text: str) -> None:
+    given = {**CPU, "mean": 17.4, "effect": 2.73, "effect_low": 2.52, "effect_high": 3.06}
+    own = cell(**given | changes)
+    assert words.plain(costs.further(own, spent(6.4, **BARE_SPENT), is_named=True)) == text
+
+
+def test_another_throughput_is_told_in_short() -> None:
+    half = cell(effect=0.5, effect_low=0.4, effect_high=0.6)
+    assert words.plain(costs.further(half, bare_metal())) == (
+        "TCP throughput: 50 % [40, 60] of bare metal’s, 184 Mbit/s."
+    )
+    held = {"runs_at_limit": 10, "at_limit": True}
+    text = words.plain(costs.further(half, bare_metal(**held)))
+    assert text == "TCP throughput: at most 50 % [40, 60] of bare metal’s, 184 Mbit/s."
+    text = words.plain(costs.further(cell(**held), bare_metal(**held)))
+    assert text == "TCP throughput: this link cannot show the cost, 184 Mbit/s."
 
 
 @pytest.mark.parametrize(
@@ -226,11 +265,11 @@ def test_of_a_metric_of_which_less_is_better_times_are_told(
 
 def test_answers_begin_with_the_cheapest_where_less_is_better() -> None:
     cells = [spent(9.0, system="qemu"), spent(3.0), spent(1.0, system="bare-metal"), spent(2.0, system="xen")]
-    assert [each.row.system for each in words.by_cost(cells)] == ["bare-metal", "xen", "kvm", "qemu"]
+    assert [each.row.system for each in costs.by_cost(cells)] == ["bare-metal", "xen", "kvm", "qemu"]
 
 
 def test_a_link_that_sets_no_limit_to_a_metric_is_said_to() -> None:
-    said_of_it = words.plain(words.limit(environment(), [spent(1.0)]))
+    said_of_it = words.plain(limits.limit(environment(), [spent(1.0)]))
     assert said_of_it == "The link of env1 sets no limit to host processor time."
 
 
@@ -278,7 +317,7 @@ def test_the_ends_of_an_interval_are_told_apart() -> None:
 
 def test_the_link_is_named_where_bare_metal_reached_it() -> None:
     cells = [bare_metal(runs_at_limit=10, at_limit=True, median=94e6, limit_share=0.999), cell()]
-    assert words.plain(words.limit(environment(rate_mbit=100), cells)) == (
+    assert words.plain(limits.limit(environment(rate_mbit=100), cells)) == (
         "The link of env1 runs at 100 Mbit/s and carries at most 94.1 Mbit/s of TCP: of the 1538 bytes that "
         "a full packet takes of it, 1448 are data. Bare metal reached a median of 94.0, so hypervisors that "
         "come near cannot be told apart by this link, and every cost there is a lower bound."
@@ -310,23 +349,23 @@ def test_the_link_is_named_where_bare_metal_reached_it() -> None:
     ],
 )
 def test_what_came_near_the_limit_is_named(cells: list[Cell], end: str) -> None:
-    assert end in words.plain(words.limit(environment(), cells))
+    assert end in words.plain(limits.limit(environment(), cells))
 
 
 def test_emulated_machines_are_never_passed_off_as_hardware() -> None:
-    assert "not the speed of hardware" in words.caveat(environment())
-    assert words.caveat(environment(connection="ssh")) == ""
-    assert "one computer" in words.caveat(environment(connection="local"))
+    assert "not the speed of hardware" in limits.caveat(environment())
+    assert limits.caveat(environment(connection="ssh")) == ""
+    assert "one computer" in limits.caveat(environment(connection="local"))
 
 
 def test_it_is_said_who_played_a_host_and_why() -> None:
     known = environment()
-    played = words.played(known, {"tcg": ["kvm boot 1"]}, "/dev/kvm is missing")
+    played = limits.played(known, {"tcg": ["kvm boot 1"]}, "/dev/kvm is missing")
     assert played == "The host was played by QEMU’s translator: /dev/kvm is missing."
-    assert words.played(known, {"kvm": ["kvm boot 1"]}, "").endswith("by KVM with nested virtualisation.")
-    assert words.played(known, {}, "") == ""
-    assert "paths under translation" in words.caveat(known.played_by("tcg"))
-    assert "paths under nested virtualisation" in words.caveat(known.played_by("kvm"))
+    assert limits.played(known, {"kvm": ["kvm boot 1"]}, "").endswith("by KVM with nested virtualisation.")
+    assert limits.played(known, {}, "") == ""
+    assert "paths under translation" in limits.caveat(known.played_by("tcg"))
+    assert "paths under nested virtualisation" in limits.caveat(known.played_by("kvm"))
 
 
 def played_by(accelerator: str, *systems: str) -> list[Record]:
@@ -367,7 +406,7 @@ def test_the_page_warns_of_sessions_that_were_played_in_different_ways(tmp_path:
 
 
 def certainty(*cells: Cell) -> str:
-    return " ".join(words.plain(sentence) for sentence in words.certainty(cells))
+    return " ".join(words.plain(sentence) for sentence in trust.certainty(cells))
 
 
 SESSIONS = {"level": "session", "sessions": 10, "host_boots": 1, "guest_boots": 10}
@@ -486,18 +525,18 @@ def test_nothing_measured_leaves_nothing_to_be_sure_of() -> None:
 )
 def test_flags_say_what_the_diagnostics_found(changes: dict[str, Any], words_of_flags: list[str]) -> None:
     flagged = cell(**changes)
-    assert [flag.word + flag.detail for flag in words.flags(flagged)] == words_of_flags
-    assert len(words.meanings([flagged])) == len(words_of_flags)
+    assert [flag.word + flag.detail for flag in trust.flags(flagged)] == words_of_flags
+    assert len(trust.meanings([flagged])) == len(words_of_flags)
 
 
 def test_flags_that_chance_alone_would_raise_are_counted() -> None:
-    assert words.chance([cell(), cell()]).startswith("6 tests at a level of 0.05: about 0.3 of these flags")
+    assert trust.chance([cell(), cell()]).startswith("6 tests at a level of 0.05: about 0.3 of these flags")
 
 
 def test_the_confidence_of_medians_is_said_once() -> None:
-    assert words.confidence([cell(), cell()]) == "Its confidence is 97.9 %."
-    assert words.confidence([cell(), cell(median_confidence=0.96)]) == "Its confidence is 96.0 to 97.9 %."
-    assert words.confidence([nothing()]) == ""
+    assert trust.confidence([cell(), cell()]) == "Its confidence is 97.9 %."
+    assert trust.confidence([cell(), cell(median_confidence=0.96)]) == "Its confidence is 96.0 to 97.9 %."
+    assert trust.confidence([nothing()]) == ""
 
 
 def pair(**changes: Any) -> Pair:
@@ -770,8 +809,9 @@ def test_the_page_is_built_for_every_reader(made: Page) -> None:
 
 def test_the_answer_comes_first(made: Page) -> None:
     text = made.said
-    assert text.index("KVM costs") < text.index("What limits it") < text.index("How sure is this")
-    assert text.index("How sure is this") < text.index("Results of env1")
+    assert text.index("KVM costs") < text.index("What limits it") < text.index("Systems of env1 beside")
+    assert text.index("Systems of env1 beside") < text.index("How sure is this")
+    assert text.index("How sure is this") < text.index("TCP throughput in env1")
 
 
 def test_what_was_not_measured_is_named(made: Page) -> None:

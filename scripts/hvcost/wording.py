@@ -18,6 +18,11 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def shown_unit(unit: str) -> str:
+    """A unit as it is shown; tables have letters that every keyboard has."""
+    return "µs" if unit == "us" else unit
+
+
 def difference_unit(unit: str) -> str:
     """The unit of a difference: 3 % is no 2 % more than 1 %."""
     return "percentage points" if unit == "%" else unit

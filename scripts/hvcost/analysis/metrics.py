@@ -27,6 +27,7 @@ WORK = {
     PACKETS: (HOST_CPU_PACKET, 1e6),
     TRANSFERRED: (HOST_CPU, 1e9 / 8),
 }
+PROCESSOR_TIMES = tuple(metric for metric, _unit in WORK.values())
 
 
 def metrics_of(tool: str) -> dict[Metric, str]:

@@ -7,6 +7,7 @@ called within `style.house_style()`.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a figure is of: one metric of a workload."""
+    """What a figure is of: one metric of a workload. `is_percentile`: it is of a `Distribution` as well."""
 
     workload: str
     metric: Metric
     is_primary: bool = True
+    is_percentile: bool = False
 
     @property
     def name(self) -> str:
@@ -54,6 +56,37 @@ class Subject:
     def cells(self, cells: Iterable[CellStatistics]) -> list[CellStatistics]:
         """Those that are of it."""
         return [c for c in cells if (c.workload, c.metric) == (self.workload, self.metric.name)]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What a figure of percentiles is of: those that a workload has of one distribution, the lowest first."""
+
+    workload: str
+    metrics: tuple[Metric, ...]
+    is_primary: bool
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.metrics[0].distribution
+
+    @property
+    def name(self) -> str:
+        """Part of the figure's file name."""
+        slug = re.sub("[^a-z0-9]+", "-", self.title.lower())
+        return self.workload if self.is_primary else f"{self.workload}-{slug}"
+
+    @classmethod
+    def all_of(cls, workload: str, metrics: Mapping[Metric, bool]) -> list[Distribution]:
+        """Distributions of which these metrics are two percentiles or more; the primary one is True."""
+        titles = dict.fromkeys(metric.distribution for metric in metrics if metric.distribution)
+        found = []
+        for title in titles:
+            own = sorted((m for m in metrics if m.distribution == title), key=lambda m: m.percentile or 0.0)
+            if len(own) > 1:
+                found.append(cls(workload, tuple(own), any(metrics[metric] for metric in own)))
+        return found
 
 
 def emulated_note(environments: Sequence[Environment]) -> str:
@@ -107,20 +140,48 @@ def systems_shown(
 def subjects(environments: Sequence[Environment], repetitions: Sequence[Repetition]) -> list[Subject]:
     """What there are figures of: each workload's primary metric, then the others.
 
+    Of percentiles of one distribution, only the primary one has figures of its own.
+    """
+    found = []
+    for workload, measured in _measured(environments, repetitions).items():
+        together = {m for each in Distribution.all_of(workload, measured) for m in each.metrics}
+        # Of what was not measured there is an empty figure.
+        found += [
+            Subject(workload, metric, is_primary, metric in together)
+            for metric, is_primary in (measured or {THROUGHPUT: True}).items()
+            if is_primary or metric not in together
+        ]
+    return found
+
+
+def distributions(
+    environments: Sequence[Environment], repetitions: Sequence[Repetition]
+) -> list[Distribution]:
+    """What there are figures of percentiles of, in the order of `subjects`."""
+    return [
+        distribution
+        for workload, measured in _measured(environments, repetitions).items()
+        for distribution in Distribution.all_of(workload, measured)
+    ]
+
+
+def _measured(
+    environments: Sequence[Environment], repetitions: Sequence[Repetition]
+) -> dict[str, dict[Metric, bool]]:
+    """Metrics of each workload, and whether each is the primary one, which is the first.
+
     Workloads are in the configuration's order, then come those only measured. Those that are swept are points
     of other figures.
     """
     swept = {name for environment in environments for name in environment.swept_workloads}
     configured = [name for environment in environments for name in environment.workloads]
     every = dict.fromkeys([*configured, *sorted({point.workload for point in repetitions})])
-    workloads = [workload for workload in every if workload not in swept]
-    measured = list(dict.fromkeys((point.workload, point.metric, point.role) for point in repetitions))
-    found = []
-    for workload in workloads:
-        own = [(known()[name], role == PRIMARY) for of, name, role in measured if of == workload]
-        # Of what was not measured there is an empty figure.
-        found += [Subject(workload, *each) for each in own or [(THROUGHPUT, True)]]
-    return sorted(found, key=lambda subject: (workloads.index(subject.workload), not subject.is_primary))
+    found: dict[str, dict[Metric, bool]] = {name: {} for name in every if name not in swept}
+    rows = dict.fromkeys((point.workload, point.metric, point.role) for point in repetitions)
+    for workload, name, role in sorted(rows, key=lambda row: row[2] != PRIMARY):
+        if workload in found:
+            found[workload][known()[name]] = role == PRIMARY
+    return found
 
 
 def replace_files(folder: Path, stems: Sequence[str], pictures: Mapping[str, bytes]) -> None:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from hvcost.figures.text import LINK, MUTED, SMALL_PT, line_height, write_line
 from hvcost.model.description import Environment
 from hvcost.model.metric import THROUGHPUT, Metric
+from hvcost.wording import shown_unit
 
 LOG_FROM_RATIO = 10.0
 
@@ -37,7 +38,7 @@ UNITS = (
 def unit_for(largest: float, metric: Metric) -> Unit:
     """Unit of an axis that ends at this value; a gigabit link is 1000 Mbit/s, as is customary."""
     if metric.unit != THROUGHPUT.unit:
-        return Unit(metric.unit, 1.0)
+        return Unit(shown_unit(metric.unit), 1.0)
     return next(unit for least_bps, unit in UNITS if largest >= least_bps)
 
 

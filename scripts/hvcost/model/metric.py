@@ -32,6 +32,9 @@ class Metric:
     `margin`: of a difference only, and needed there: up to so much, in its unit, two systems count as
     equivalent. Ratios have the margin of the configuration. What is compared by difference has no limit,
     since a bound of a difference says nothing.
+
+    `percentile`: of a percentile only, which one it is, and of what, `distribution`, as people call it. Those
+    of one distribution are shown together.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Metric:
     compared: Compared = RATIO
     margin: float | None = None
     about: str = ""
+    distribution: str = ""
+    percentile: float | None = None
 
     def __post_init__(self) -> None:
         if self.compared == RATIO and self.margin is not None:
@@ -50,6 +55,10 @@ class Metric:
             raise ConfigError(f"metric {self.name}: a difference needs a margin above 0, in {self.unit}")
         if self.compared == DIFFERENCE and self.limit is not no_limit:
             raise ConfigError(f"metric {self.name}: what is compared by difference has no limit")
+        if bool(self.distribution) != (self.percentile is not None):
+            raise ConfigError(f"metric {self.name}: a percentile needs the name of its distribution")
+        if self.percentile is not None and not 0 < self.percentile < 100:
+            raise ConfigError(f"metric {self.name}: a percentile is between 0 and 100")
 
     def is_at_limit(self, value: float, limit: float | None) -> bool:
         """Whether a value is so near to the link's limit that it may be the link's own."""
@@ -73,10 +82,21 @@ THROUGHPUT = Metric(
     limit=lambda link: tcp_limit_bps(link["rate_mbit"], link["mtu"]),
 )
 # What several tools measure has one name, so that their figures stand beside each other.
-ROUND_TRIP = Metric("round_trip", "ms", "median round-trip time", better="lower")
-ROUND_TRIP_P90 = Metric("round_trip_p90", "ms", "round-trip time, 90th percentile", better="lower")
-ROUND_TRIP_P99 = Metric("round_trip_p99", "ms", "round-trip time, 99th percentile", better="lower")
-ROUND_TRIP_P999 = Metric("round_trip_p999", "ms", "round-trip time, 99.9th percentile", better="lower")
+_ROUND_TRIP = "round-trip time"
+ROUND_TRIP = Metric(
+    "round_trip", "ms", f"median {_ROUND_TRIP}", better="lower", distribution=_ROUND_TRIP, percentile=50.0
+)
+ROUND_TRIP_P90, ROUND_TRIP_P99, ROUND_TRIP_P999 = (
+    Metric(
+        f"round_trip_p{percentile:g}".replace(".", ""),
+        "ms",
+        f"{_ROUND_TRIP}, {percentile:g}th percentile",
+        better="lower",
+        distribution=_ROUND_TRIP,
+        percentile=percentile,
+    )
+    for percentile in (90.0, 99.0, 99.9)
+)
 TRANSACTION_RATE = Metric("transaction_rate", "1/s", "transactions per second")
 FAIRNESS = Metric("fairness", "1", "fairness of the streams (Jain’s index)")
 UDP_THROUGHPUT = Metric("udp_throughput", "bit/s", "UDP throughput")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from hvcost.analysis.metrics import known
 from hvcost.analysis.rows import SIGNIFICANT_DIGITS, CellStatistics, ClaimVerdict, PairComparison
 from hvcost.model.metric import DIFFERENCE, RATIO, THROUGHPUT
-from hvcost.wording import difference_unit
+from hvcost.wording import difference_unit, shown_unit
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ def amount(row: CellStatistics, value: float) -> str:
 
 def unit(row: Row) -> str:
     """The unit that people use for the values that a row is about."""
-    return "Mbit/s" if row.unit == THROUGHPUT.unit else row.unit
+    return "Mbit/s" if row.unit == THROUGHPUT.unit else shown_unit(row.unit)
 
 
 def _size(row: Row) -> float:
@@ -120,14 +121,36 @@ def difference(row: Row, sign: int = 1) -> str:
 
 def beside_of(row: CellStatistics) -> str:
     """What `beside` says, for the head of its column."""
-    return "share of bare metal" if row.compared == RATIO else "difference from bare metal"
+    if row.compared == DIFFERENCE:
+        return "difference from bare metal"
+    return "share of bare metal" if _is_share(row) else "ratio to bare metal"
 
 
 def beside(row: CellStatistics) -> str:
-    """A cell beside bare metal: its share of it, or its difference from it."""
-    if row.effect is None or row.compared == DIFFERENCE:
-        return effect(row)
-    return str(Share(row.effect, row.effect_low, row.effect_high))
+    """A cell beside bare metal: its share of it, how many times it that is, or its difference from it."""
+    value, interval, unit_said = beside_parts(row)
+    return " ".join(filter(None, (value, interval, unit_said)))
+
+
+def beside_parts(row: CellStatistics) -> tuple[str, str, str]:
+    """The same in parts: the value, its interval in brackets, and its unit; the latter two may be empty."""
+    if row.effect is None:
+        return effect(row), "", ""
+    if row.compared == DIFFERENCE:
+        text, unit_said = difference(row), difference_unit(unit(row))
+        sign = "+" if row.effect > 0 else ""
+    elif _is_share(row):
+        text, unit_said, sign = str(Share(row.effect, row.effect_low, row.effect_high)), "", ""
+    else:
+        text, unit_said, sign = bracketed(row.effect, row.effect_low, row.effect_high), "", ""
+    value, _space, interval = text.partition(" [")
+    times = " ×" if row.compared == RATIO and not _is_share(row) else ""
+    return f"{sign}{value}{times}", f"[{interval}" if interval else "", unit_said
+
+
+def _is_share(row: CellStatistics) -> bool:
+    """Whether it is a part of what bare metal delivers; of what is better if it is less, times are told."""
+    return row.compared == RATIO and known()[row.metric].better == "higher"
 
 
 @dataclass(frozen=True)
@@ -176,6 +199,11 @@ def median(cell: Cell) -> Number:
 def median_alone(cell: Cell) -> Number:
     """A cell's median without its interval."""
     return Number(amount(cell.row, cell.row.median or 0.0), cell.id)
+
+
+def runs_at_limit(cell: Cell) -> Number:
+    """How many runs the link may have held back."""
+    return Number(f"{cell.row.runs_at_limit} of {cell.row.ok}", cell.id)
 
 
 def allowed(row: ClaimVerdict) -> str:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from hvcost.analysis.measurements import as_measured
-from hvcost.analysis.metrics import PRIMARY, known
+from hvcost.analysis.metrics import PRIMARY
 from hvcost.figures import Subject
+from hvcost.model import link
 from hvcost.model.link import tcp_limit_bps
-from hvcost.model.metric import HOST_CPU, Metric
 from hvcost.model.record import Record, accelerator_of
-from hvcost.report import numbers, sweeps, words
+from hvcost.report import costs, limits, numbers, sweeps, trust, words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.numbers import Cell, Number
+from hvcost.report.overview import marks, overview
+from hvcost.report.sections import Group, by, groups, headlines, sections
+from hvcost.report.words import Sentence
 from hvcost.wording import sentence_case
-
-T = TypeVar("T")
 
 FOLDER = Path(__file__).parent
 MACHINES = ("controller", "emulator", "host", "client", "guest", "software")
@@ -38,6 +40,7 @@ CAPTIONS = {
     "ratios": "Each system beside bare metal, with its 95 % interval.",
     "means": "Mean of each system in each environment, among the repetitions that it is the mean of.",
     "environments": "Each system in one environment against itself in the other.",
+    "percentiles": "How long most took, and how long the few that took longest: to the right are fewer.",
     "repetitions": "Every repetition of every hypervisor; a failed one is an ✕ below the axis.",
     "repetitions-with-bare-metal": "The same beside bare metal: the gap is the cost.",
     "order": "The same values in the order in which they were measured: a slope or a step is drift.",
@@ -45,48 +48,50 @@ CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Group:
-    """What can be compared directly: the cells of one environment and one workload, by their cost.
-
-    `cells` are of one metric, mostly the workload's primary one, `spent` of the processor time of the host.
-    """
+class Answer:
+    """What is said first of an environment: each system beside bare metal in each of the headlines."""
 
     place: Place
-    workload: str
-    cells: tuple[Cell, ...]
-    spent: tuple[Cell, ...] = ()
+    headlines: tuple[Group, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Cells of the first headline, by their cost; there are none if nothing was measured."""
+        return self.headlines[0].cells if self.headlines else ()
+
+    @property
+    def limited(self) -> tuple[Cell, ...]:
+        """Cells of the first headline that the link sets a limit to, or else of the first."""
+        limited = (group.cells for group in self.headlines if group.cells[0].row.limit is not None)
+        return next(limited, self.cells)
 
     @property
     def baseline(self) -> Cell | None:
-        """The group's bare metal."""
-        return words.baseline(self.cells)
+        """Bare metal."""
+        return costs.baseline(self.cells)
 
-    def says(self, cell: Cell) -> words.Sentence:
-        """What a system costs; where the link hides that, what it costs the host's processors."""
-        said = words.answer(cell, self.baseline)
-        if not words.is_held(cell, self.baseline):
-            return said
-        own = next((each for each in self.spent if each.row.system == cell.row.system), None)
-        return (*said, *words.processor_time(own, words.baseline(self.spent)))
+    def says(self, cell: Cell) -> list[Sentence]:
+        """What a system costs: in the first headline, and in short in the others."""
+        others = [(group, group.of(cell.row.system)) for group in self.headlines[1:]]
+        return [
+            costs.answer(cell, self.baseline),
+            *(
+                costs.further(own, group.baseline, group.workload != cell.row.workload)
+                for group, own in others
+                if own
+            ),
+        ]
 
     @property
     def unmeasured(self) -> list[str]:
         """Systems of the plan of which there is nothing."""
         return words.unmeasured(list(self.place.environment.hypervisors), self.cells)
 
-
-@dataclass(frozen=True)
-class Section:
-    """A metric that is looked at beside the primary ones of an environment; a group for each workload."""
-
-    metric: Metric
-    groups: tuple[Group, ...]
-    charts: tuple[tuple[str, Figure], ...]
-
     @property
-    def cells(self) -> list[Cell]:
-        """Cells of all workloads."""
-        return [cell for group in self.groups for cell in group.cells]
+    def told(self) -> list[Group]:
+        """Headlines of which other workloads have figures too."""
+        every = Counter(group.metric for group in groups(self.place))
+        return [group for group in self.headlines if every[group.metric] > 1]
 
 
 @dataclass(frozen=True)
@@ -146,23 +151,28 @@ def render(results: Results) -> str:
     environment.filters["beside_of"] = numbers.beside_of
     environment.filters["sentence_case"] = sentence_case
     environment.tests["number"] = lambda part: isinstance(part, Number)
-    groups = [group for place in results.places for group in _groups(place)]
-    cells = [cell for group in groups for cell in group.cells]
-    # Where all is swept, the sweeps are the answer.
-    cells = cells or [cell for place in results.places for cell in primary(place)]
-    titles = dict.fromkeys(words.title(cell.row) for cell in cells)
+    answers = [Answer(place, tuple(headlines(place))) for place in results.places]
+    overviews = [(place, overview(place, results.comparisons.rows)) for place in results.places]
+    cells = [cell for place in results.places for cell in primary(place)]
+    titles = dict.fromkeys(g.metric.title for each in answers for g in each.headlines if g.is_primary)
     sessions = [session for place in results.places for session in place.sessions]
     return environment.get_template("template.html.j2").render(
         style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
         words=words,
+        costs=costs,
+        limits=limits,
+        trust=trust,
+        link=link,
         numbers=numbers,
         results=results,
-        groups=groups,
+        answers=answers,
+        overviews=overviews,
+        marks=marks(each for _place, each in overviews),
         cells=cells,
         workloads=_workloads(results),
         several_workloads=len(_workloads(results)) > 1,
         configuration=_pretty(results.experiment.content),
-        first_charts=_first_charts(results, groups),
+        first_charts=_first_charts(results, answers),
         titles=words.listed(list(titles)),
         primary=primary,
         sections=sections,
@@ -170,10 +180,10 @@ def render(results: Results) -> str:
         point=sweeps.point_of(results),
         subjects=_names(results),
         same=[pair for pair in results.comparisons.rows if pair.row.same and pair.row.role == PRIMARY],
-        families=_by(
+        families=by(
             (pair for pair in results.comparisons.rows if not pair.row.same), lambda pair: pair.row.family
         ),
-        claims=_by(results.claims.rows, lambda claim: claim.row.claim),
+        claims=by(results.claims.rows, lambda claim: claim.row.claim),
         study_limit=numbers.mbit(tcp_limit_bps(**STUDY_LINK)),
         charts=_charts,
         progress=progress,
@@ -191,62 +201,15 @@ def render(results: Results) -> str:
     )
 
 
-def _groups(place: Place) -> list[Group]:
-    """Groups of the workloads that are not swept; one without cells if nothing was measured."""
-    rows = [cell for cell in place.statistics.rows if not _is_swept(place, cell)]
-    found = [
-        Group(
-            place,
-            workload,
-            tuple(words.by_cost(cell for cell in cells if cell.row.role == PRIMARY)),
-            tuple(cell for cell in cells if cell.row.metric == HOST_CPU.name),
-        )
-        for workload, cells in _by(rows, lambda cell: cell.row.workload).items()
-    ]
-    return found if found or place.statistics.rows else [Group(place, "", ())]
-
-
-def _is_swept(place: Place, cell: Cell) -> bool:
-    """Whether it is a point of a curve, which says more than it does."""
-    return cell.row.workload in place.environment.swept_workloads
-
-
 def primary(place: Place) -> list[Cell]:
     """Cells of the metrics that verdicts are about."""
     return [cell for cell in place.statistics.rows if cell.row.role == PRIMARY]
 
 
-def sections(place: Place) -> list[Section]:
-    """The metrics that are looked at beside them, each with its workloads that are not swept."""
-    others = [
-        cell for cell in place.statistics.rows if cell.row.role != PRIMARY and not _is_swept(place, cell)
-    ]
-    found = []
-    for name, cells in _by(others, lambda cell: cell.row.metric).items():
-        by_workload = _by(cells, lambda cell: cell.row.workload)
-        subjects = [Subject(workload, known()[name], is_primary=False) for workload in by_workload]
-        groups = [Group(place, workload, tuple(words.by_cost(own))) for workload, own in by_workload.items()]
-        charts = _charts(place.figures, [subject.name for subject in subjects])
-        found.append(Section(known()[name], tuple(groups), tuple(charts)))
-    return found
-
-
 def _names(results: Results) -> list[str]:
-    """What charts are called after: each workload, then its secondary metrics."""
-    measured = {
-        (cell.row.workload, cell.row.metric): Subject(
-            cell.row.workload, known()[cell.row.metric], cell.row.role == PRIMARY
-        )
-        for place in results.places
-        for cell in place.statistics.rows
-    }
-    return [
-        name
-        for workload in _workloads(results)
-        for name in dict.fromkeys(
-            (workload, *(each.name for each in measured.values() if each.workload == workload))
-        )
-    ]
+    """What charts of several environments are called after: each workload, then its other metrics."""
+    every = (name for place in results.places for section in sections(place) for name in section.names)
+    return list(dict.fromkeys([*_workloads(results), *every]))
 
 
 def _workloads(results: Results) -> list[str]:
@@ -257,20 +220,12 @@ def _workloads(results: Results) -> list[str]:
     )
 
 
-def _first_charts(results: Results, groups: Sequence[Group]) -> list[Figure]:
-    """The charts of the first screen: per workload the ratios, or the means where there are none.
-
-    Where the link hides what systems cost, the chart of their processor time tells them apart.
-    """
-    hidden = {
-        group.workload for group in groups if any(words.is_held(cell, group.baseline) for cell in group.cells)
-    }
-    found: list[Figure | None] = []
-    for workload in _workloads(results):
-        processor_time = Subject(workload, HOST_CPU, is_primary=False).name
-        names = [workload, *([processor_time] if workload in hidden else [])]
-        figures = results.figures
-        found += [figures.get(f"ratios-{name}", figures.get(f"means-{name}")) for name in names]
+def _first_charts(results: Results, answers: Iterable[Answer]) -> list[Figure]:
+    """The charts of the first screen: of each headline the ratios, or the means where there are none."""
+    groups = [group for answer in answers for group in answer.headlines]
+    subjects = [Subject(group.workload, group.metric, group.is_primary).name for group in groups]
+    figures = results.figures
+    found = (figures.get(f"ratios-{name}", figures.get(f"means-{name}")) for name in dict.fromkeys(subjects))
     return [figure for figure in found if figure]
 
 
@@ -311,7 +266,7 @@ def _progress(place: Place, system: str, runs_of_session: int) -> Progress:
 def failures(place: Place) -> list[Failure]:
     """Every distinct reason why repetitions failed, the most frequent first."""
     failed = [each for each in place.repetitions if each.value is None]
-    by_reason = _by(failed, lambda each: each.reason)
+    by_reason = by(failed, lambda each: each.reason)
     found = [
         Failure(
             place.environment.id,
@@ -362,7 +317,7 @@ def played(place: Place) -> str:
     """Who played the host and why, as it was found when it was prepared."""
     emulators = (session.record.facts.get("emulator") or {} for session in place.sessions if session.record)
     reasons = [str(facts["accelerator_reason"]) for facts in emulators if "accelerator_reason" in facts]
-    return words.played(place.environment, accelerators(place), next(iter(reasons), ""))
+    return limits.played(place.environment, accelerators(place), next(iter(reasons), ""))
 
 
 def _machine(machine: str, sessions: Iterable[Session], several_boots: bool) -> Machine:
@@ -405,11 +360,3 @@ def _pretty(value: Mapping[str, Any]) -> str:
 def proof(record: Record) -> dict[str, Any]:
     """What proves the hypervisor, without the guest's facts, which have a table of their own."""
     return {name: value for name, value in record.proof.items() if name != "guest"}
-
-
-def _by(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
-    """Items by a key, both in the order in which they come."""
-    found: dict[str, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
