@@ -12,7 +12,8 @@ from hvcost.environments import network
 from hvcost.machines.background import Background
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
-from hvcost.tools.iperf import TOOL, IperfOptions, parse
+from hvcost.tools.iperf import TOOL, IperfOptions
+from hvcost.tools.iperf2_text import parse
 
 LINK = Link(100, 1500, IPv4Network("198.18.77.0/24"), "cubic")
 # Payload of a full frame and its time on the wire: Ethernet framing 38, IPv4 and TCP headers 52 bytes.

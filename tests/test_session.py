@@ -15,7 +15,7 @@ from hvcost.machines.background import Backgrounds
 from hvcost.machines.base import CommandResult, Connection
 from hvcost.machines.shell import Shell
 from hvcost.session import Run, SessionSpec
-from hvcost.tools.iperf import GREETING
+from hvcost.tools.iperf2_text import GREETING
 
 Answer = Callable[[], tuple[int, str, str]]
 
