@@ -16,7 +16,7 @@ from hvcost import program
 from hvcost.errors import ParseError
 from hvcost.model import record
 from hvcost.tools import output_of
-from hvcost.tools.iperf import parse
+from hvcost.tools.iperf2_text import parse
 
 FIELDS = (
     "file",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hvcost import program
 from hvcost.analysis import measurements
+from hvcost.analysis.metrics import PRIMARY
 from hvcost.errors import ParseError
 from hvcost.model import record
 from hvcost.model.record import Record
@@ -33,7 +34,8 @@ def parse(raw: Sequence[Path], output: Path) -> measurements.Table:
     """Write the table of the raw files, which are of one system in one environment; what is in it."""
     table = measurements.from_records(_of_one_system(raw))
     measurements.write_csv(table, output)
-    failed = [each for each in measurements.repetitions(table) if each.value is None]
+    # A repetition fails as a whole, so its primary metric stands for all.
+    failed = [each for each in table if each.role == PRIMARY and each.status == measurements.FAILED]
     for each in failed:
         log.warning(
             "%s %s boot %d %s-%d failed: %s",

@@ -104,8 +104,9 @@ def test_defaults() -> None:
     result = experiment(MINIMAL)
     assert before == MINIMAL
     assert (result.seed, result.boots, result.repetitions) == (2010, 1, 10)
-    tcp = {"tool": "iperf", "duration_s": 10, "streams": 1, "window": None}
-    assert result.workloads == {"tcp": tcp}
+    tcp = {"tool": "iperf", "duration_s": 10, "direction": "to-guest", "streams": 1}
+    unset = dict.fromkeys(("bytes", "length_bytes", "mss", "window"))
+    assert result.workloads == {"tcp": tcp | unset}
     assert result.guest == {"cpus": 1, "memory_mib": 128, "disk_gib": 10}
     env1 = result.environments["env1"]
     assert env1.systems == ("bare-metal", "kvm")

@@ -3,15 +3,18 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hvcost.errors import ConfigError, ParseError
+from hvcost.model.metric import Value
 from hvcost.model.process import Listening
-from hvcost.tools import load_tool, options_of
-from hvcost.tools.iperf import BITS_PER_UNIT, BYTES_PER_UNIT, TOOL, IperfOptions, Measurement, parse
+from hvcost.model.record import End
+from hvcost.tools import completed, load_tool, options_of
+from hvcost.tools.iperf import TOOL, IperfOptions
+from hvcost.tools.iperf2_text import BITS_PER_UNIT, BYTES_PER_UNIT, Measurement, parse, parse_duplex
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -31,6 +34,19 @@ def stdout(case: Path) -> str:
     return (case / "stdout.txt").read_text()
 
 
+def values_of(measured: Measurement, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the measurement's values that a capture's expected.json names, as JSON has them."""
+    found = asdict(measured)
+    return {
+        name: sorted(found[name])
+        if isinstance(found[name], frozenset)
+        else list(found[name])
+        if isinstance(found[name], tuple)
+        else found[name]
+        for name in wanted
+    }
+
+
 CAPTURES = {case.name: stdout(case) for case in CASES}
 GOOD = {case.name: stdout(case) for case in CASES if "measurement" in expected(case)}
 
@@ -43,8 +59,17 @@ def test_recorded_output(case: Path) -> None:
             parse(stdout(case))
         assert want["reason"] in str(caught.value)
     else:
-        ports = frozenset(want["measurement"].pop("ports"))
-        assert parse(stdout(case)) == Measurement(**want["measurement"], ports=ports)
+        assert values_of(parse(stdout(case)), want["measurement"]) == want["measurement"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "duplex" in expected(case)], ids=lambda case: case.name
+)
+def test_recorded_output_in_both_directions(case: Path) -> None:
+    want = expected(case)["duplex"]
+    sent, received = parse_duplex(stdout(case))
+    assert values_of(sent, want["sent"]) == want["sent"]
+    assert values_of(received, want["received"]) == want["received"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +98,7 @@ def test_the_study_s_figures_are_read_with_their_precision() -> None:
         streams=1,
         throughput_resolution_bps=100_000.0,
         transferred_resolution_bytes=1024**2 / 10,
+        stream_rates_bps=(44_000_000.0,),
         ports=frozenset({50308}),
     )
 
@@ -81,21 +107,26 @@ def test_the_study_s_figures_are_read_with_their_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workload", "argv"),
+    ("options", "argv"),
     [
-        (STUDY, ("iperf", "-c", "198.18.1.3", "-t", "10")),
-        ({**STUDY, "streams": 1, "window": None}, ("iperf", "-c", "198.18.1.3", "-t", "10")),
-        ({**STUDY, "streams": 4}, ("iperf", "-c", "198.18.1.3", "-t", "10", "-P", "4")),
-        ({**STUDY, "window": "64K"}, ("iperf", "-c", "198.18.1.3", "-t", "10", "-w", "64K")),
+        ({}, ("-t", "10")),
+        ({"streams": 1, "window": None, "bytes": None}, ("-t", "10")),
+        ({"streams": 4}, ("-t", "10", "-P", "4")),
+        ({"window": "64K"}, ("-t", "10", "-w", "64K")),
+        ({"direction": "to-guest"}, ("-t", "10")),
+        ({"direction": "from-guest"}, ("-t", "10", "-R")),
+        ({"bytes": 5_000_000}, ("-n", "5000000")),
+        ({"length_bytes": 1000, "mss": 536}, ("-t", "10", "-l", "1000", "-M", "536")),
     ],
 )
-def test_client_argv(workload: Mapping[str, Any], argv: tuple[str, ...]) -> None:
-    assert TOOL.processes(options_of(workload), "198.18.1.3")[-1].argv == argv
+def test_client_argv(options: Mapping[str, Any], argv: tuple[str, ...]) -> None:
+    client = TOOL.processes(options_of({**STUDY, **options}), "198.18.1.3")[-1]
+    assert client.argv == ("iperf", "-c", "198.18.1.3", "-e", *argv)
 
 
 def test_the_server_is_in_the_background_at_its_address_alone() -> None:
     (server,) = TOOL.processes(options_of(STUDY), "198.18.1.3")[:-1]
-    assert (server.on, server.argv) == ("server", ("iperf", "-s", "-B", "198.18.1.3"))
+    assert (server.on, server.argv) == ("server", ("iperf", "-s", "-e", "-B", "198.18.1.3"))
     assert server.ready == Listening(5001)
 
 
@@ -122,6 +153,12 @@ def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
         ("window", 65536),
         ("window", "64 K"),
         ("window", "-1K"),
+        ("direction", "both"),
+        ("bytes", 0),
+        ("bytes", "1M"),
+        ("length_bytes", 0),
+        ("mss", 40),
+        ("mss", 40_000),
         ("parallel", 4),
     ],
 )
@@ -130,16 +167,181 @@ def test_wrong_option_is_named(key: str, value: object) -> None:
         options_of({**STUDY, key: value})
 
 
+def test_time_and_bytes_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match=r"^bytes: .*duration_s"):
+        options_of({"tool": "iperf", "duration_s": 20, "bytes": 1_000_000})
+    # What a raw file holds of a run by bytes is read again.
+    written = completed({"tool": "iperf", "bytes": 1_000_000})
+    assert completed(written) == written
+
+
+def test_a_run_by_bytes_has_the_time_that_a_slow_link_takes_for_them() -> None:
+    one, two = (IperfOptions(bytes=10_000_000, streams=streams) for streams in (1, 2))
+    assert TOOL.processes(one, "198.18.1.3")[-1].limit_s > 8 * 10_000_000 / 1e6
+    assert TOOL.expected_s(two) == 2 * TOOL.expected_s(one)
+
+
 @given(st.from_regex(WINDOW, fullmatch=True))
 def test_every_window_that_is_allowed_is_the_client_s(window: str) -> None:
     argv = TOOL.processes(options_of({**STUDY, "window": window}), "198.18.1.3")[-1].argv
     assert argv[-2:] == ("-w", window)
 
 
-@pytest.mark.parametrize("name", ["netperf", "", "iperf.py", "../iperf", "hvcost.errors", "verdict"])
+@pytest.mark.parametrize("name", ["iperf4", "", "iperf.py", "../iperf", "hvcost.errors", "verdict"])
 def test_unknown_tool_lists_those_that_exist(name: str) -> None:
     with pytest.raises(ConfigError, match=r"is not allowed; allowed: .*iperf"):
         load_tool(name)
+
+
+# --- both ends
+
+
+def ends_of(client: str, server: str = "") -> dict[str, End]:
+    """Outputs of both ends of a recorded run; `server` if the pair's other name is not the same."""
+
+    def end(name: str, role: str) -> End:
+        case = Path(__file__).parent / "data/iperf" / f"{name}-{role}"
+        err = case / "stderr.txt"
+        is_client = role == "client"
+        return End(
+            machine=role,
+            argv=tuple(expected(case)["argv"]),
+            exit_code=expected(case)["exit_code"] if is_client else None,
+            stdout=stdout(case),
+            stderr=err.read_text() if err.exists() else "",
+            duration_s=None,
+        )
+
+    return {"client": end(client, "client"), "server": end(server or client, "server")}
+
+
+FROM_GUEST: dict[str, Any] = {"duration_s": 1, "direction": "from-guest"}
+
+
+@pytest.mark.parametrize(
+    ("pair", "options", "throughput", "retransmissions"),
+    [
+        ("2.1.8-lossy", {}, 47.8e6, 1752),
+        ("2.1.8-lossy-reverse", FROM_GUEST, 47.4e6, 2165),
+        ("2.1.8-lossy-streams", {"streams": 3}, 48.1e6, 2708),
+        ("2.1.8-lossy-reverse-streams", FROM_GUEST | {"streams": 3}, 47.8e6, 2932),
+        ("2.1.8-with-2.2.1-lossy", {}, 47.8e6, 3373),
+        ("2.1.8-with-2.2.1-lossy-reverse", FROM_GUEST, 47.5e6, None),
+        ("2.2.1-with-2.1.8-lossy", {}, 47.9e6, None),
+        ("2.2.1-with-2.1.8-lossy-reverse", FROM_GUEST, 46.3e6, 59608),
+        ("2.2.1-lossy", {}, 47.6e6, None),
+        ("2.2.1-lossy-reverse", FROM_GUEST, 47.3e6, None),
+        ("2.2.1-lossy-streams", {"streams": 3}, 43.2e6, None),
+        ("2.2.1-lossy-reverse-streams", FROM_GUEST | {"streams": 3}, 48.4e6, None),
+        ("2.1.8-reverse-slow-link", FROM_GUEST, 4.82e6, 75),
+        ("2.1.8-plain", {}, 190e6, None),
+    ],
+)
+def test_a_run_in_one_direction(
+    pair: str, options: dict[str, Any], throughput: float, retransmissions: int | None
+) -> None:
+    """The lower rate of both ends; retransmissions of the sender, if its iperf counted them to the end."""
+    chosen = IperfOptions(**{"duration_s": 1} | options)
+    found = TOOL.read(chosen, ends_of(pair))
+    assert set(found) == {metric.name for metric in (*TOOL.metrics, *TOOL.details)}
+    assert isinstance(found["throughput"], Value)
+    assert found["throughput"].value == throughput
+    if retransmissions is None:
+        sender = "client" if chosen.direction == "to-guest" else "server"
+        assert found["retransmissions"] == (
+            f"the {sender}’s iperf did not count them to the end of the run, as version 2.1 does with -e"
+        )
+    else:
+        arrived = found["transferred"]
+        assert isinstance(found["retransmissions"], Value) and isinstance(arrived, Value)
+        assert found["retransmissions"].value == pytest.approx(retransmissions / (8 * arrived.value / 1e9))
+
+
+def test_fairness_is_one_if_all_streams_have_the_same_and_less_if_not() -> None:
+    found = TOOL.read(IperfOptions(duration_s=1, streams=3), ends_of("2.1.8-lossy-streams"))["fairness"]
+    rates = [
+        float(line.split()[6]) * (1e6 if "Mbits" in line else 1e3)
+        for line in CAPTURES["2.1.8-lossy-streams-server"].splitlines()
+        if line.startswith("[  ") and "sec" in line
+    ]
+    assert isinstance(found, Value) and len(rates) == 3
+    assert found.value == pytest.approx(sum(rates) ** 2 / 3 / sum(rate**2 for rate in rates))
+    assert 1 / 3 < found.value < 1
+    alone = TOOL.read(IperfOptions(duration_s=1), ends_of("2.1.8-lossy"))["fairness"]
+    assert alone == "one stream: there is nothing to share"
+
+
+@pytest.mark.parametrize("version", ["2.1.8", "2.2.1"])
+@pytest.mark.parametrize(
+    ("pair", "options"),
+    [
+        ("bytes", {"bytes": 1_000_000}),
+        ("bytes-reverse-streams", {"bytes": 1_000_000, "direction": "from-guest", "streams": 2}),
+        ("length", {"bytes": 300_000, "length_bytes": 1000}),
+        ("length-reverse", {"bytes": 300_000, "length_bytes": 1000, "direction": "from-guest"}),
+        ("segments", {"bytes": 1_000_000, "mss": 536}),
+        ("segments-reverse", {"bytes": 1_000_000, "mss": 536, "direction": "from-guest"}),
+    ],
+)
+def test_options_come_true_with_both_versions(version: str, pair: str, options: dict[str, Any]) -> None:
+    found = TOOL.read(IperfOptions(**options), ends_of(f"{version}-{pair}"))["transferred"]
+    assert isinstance(found, Value)
+    assert found.value == pytest.approx(options["bytes"] * options.get("streams", 1), rel=0.01)
+
+
+@pytest.mark.parametrize("version", ["2.1.8", "2.2.1"])
+@pytest.mark.parametrize(
+    ("pair", "options", "reason"),
+    [
+        ("bytes", {"bytes": 2_000_000}, "client: the report is of 1000448 bytes instead of 2000000"),
+        (
+            "segments-too-large",
+            {"bytes": 100_000, "mss": 9000},
+            "client: its segments are of 1448 bytes inst",
+        ),
+        ("reverse-refused", FROM_GUEST, "client: iperf reports trouble: .*refused"),
+        (
+            "reverse-server-killed",
+            FROM_GUEST | {"duration_s": 2},
+            "client: the report is of .* s instead of 2",
+        ),
+        # Even if it had lasted: the other end did not see it.
+        ("reverse-server-killed", FROM_GUEST, "server: connected, but there is no report"),
+        (
+            "reverse-server-terminated",
+            FROM_GUEST | {"duration_s": 2},
+            "client: the report is of .* instead of",
+        ),
+        ("reverse-client-killed", FROM_GUEST, "client: ended with exit code -9"),
+    ],
+)
+def test_a_run_that_was_not_what_was_ordered(
+    version: str, pair: str, options: dict[str, Any], reason: str
+) -> None:
+    client = f"{version}-{pair}"
+    outputs = ends_of(client, f"{version}-lossy-reverse" if "refused" in pair else "")
+    with pytest.raises(ParseError, match=f"^{reason}"):
+        TOOL.read(IperfOptions(**options), outputs)
+
+
+def test_ends_of_two_runs_from_the_guest_are_refused() -> None:
+    with pytest.raises(ParseError, match="not of the same run"):
+        TOOL.read(IperfOptions(**FROM_GUEST), ends_of("2.1.8-lossy-reverse", "2.2.1-lossy-reverse"))
+
+
+def test_who_got_less_than_was_sent_is_named() -> None:
+    """2.1.8 ends a client that receives some seconds after its time, whatever is still on its way."""
+    outputs = ends_of("2.1.8-lossy-reverse")
+    text = outputs["client"].stdout.replace("6.50 MBytes  48.0", "3.50 MBytes  25.8")
+    cut = {**outputs, "client": replace(outputs["client"], stdout=text)}
+    with pytest.raises(ParseError, match=r"^client: it got 3670016 bytes, but the server sent 6815744"):
+        TOOL.read(IperfOptions(**FROM_GUEST), cut)
+
+
+def test_what_iperf_2_2_counts_of_retransmissions_is_no_figure() -> None:
+    """The kernel had counted hundreds of them in this run."""
+    assert "  0        0K(0)/14K(10)/" in CAPTURES["2.2.1-lossy-client"]
+    assert parse(CAPTURES["2.2.1-lossy-client"]).retransmissions is None
 
 
 # --- what a reason says
@@ -263,8 +465,11 @@ def is_sound(measurement: Measurement) -> bool:
         all(
             math.isfinite(value) and value > 0
             for name, value in asdict(measurement).items()
-            if name not in ("role", "ports")
+            if isinstance(value, float)
         )
+        and all(math.isfinite(rate) and rate >= 0 for rate in measurement.stream_rates_bps)
+        and len(measurement.stream_rates_bps) == measurement.streams
+        and (measurement.retransmissions or 0) >= 0
         and all(port > 0 for port in measurement.ports)
         and measurement.streams >= 1
         and measurement.role in ("client", "server")
@@ -313,6 +518,37 @@ def test_a_cut_capture_is_the_same_figure_or_none(name: str, at: int) -> None:
     text = GOOD[name]
     cut = parse_or_refuse(text[: at % len(text)])
     assert cut is None or cut == parse(text)
+
+
+BOTH_WAYS = {case.name: stdout(case) for case in CASES if "duplex" in expected(case)}
+
+
+@given(st.sampled_from(sorted(BOTH_WAYS)), st.integers(min_value=0))
+def test_a_cut_capture_in_both_directions_is_the_same_figures_or_none(name: str, at: int) -> None:
+    text = BOTH_WAYS[name]
+    try:
+        found = parse_duplex(text[: at % len(text)])
+    except ParseError:
+        return
+    assert found == parse_duplex(text)
+
+
+@given(
+    st.sampled_from(sorted(BOTH_WAYS)),
+    st.integers(min_value=0),
+    st.integers(min_value=0, max_value=8),
+    st.text(max_size=8),
+)
+def test_damaged_captures_in_both_directions_are_sound_or_refused(
+    name: str, at: int, removed: int, inserted: str
+) -> None:
+    text = BOTH_WAYS[name]
+    at %= len(text) + 1
+    try:
+        found = parse_duplex(text[:at] + inserted + text[at + removed :])
+    except ParseError:
+        return
+    assert all(map(is_sound, found))
 
 
 @st.composite

@@ -6,13 +6,19 @@ import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hvcost.environments import network
+from hvcost.errors import ParseError
 from hvcost.machines.background import Background
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
-from hvcost.tools.iperf import TOOL, IperfOptions, parse
+from hvcost.model.metric import Value
+from hvcost.model.record import End
+from hvcost.tools import load_tool, options_of
+from hvcost.tools.iperf import TOOL, IperfOptions
+from hvcost.tools.iperf2_text import parse
 
 LINK = Link(100, 1500, IPv4Network("198.18.77.0/24"), "cubic")
 # Payload of a full frame and its time on the wire: Ethernet framing 38, IPv4 and TCP headers 52 bytes.
@@ -49,6 +55,44 @@ def test_the_link_carries_what_a_wire_carries_and_no_more(
     measured = parse(end.stdout + end.stderr)
     # Above the goodput of the wire by no more than the shaper's first burst and the last printed digit.
     assert measured.throughput_bps < LINK.rate_mbit * 1e6 * GOODPUT_SHARE * 1.005
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        {"tool": "iperf", "direction": "from-guest"},
+        {"tool": "iperf", "direction": "from-guest", "streams": 3, "mss": 1000, "length_bytes": 8192},
+        {"tool": "iperf", "bytes": 2_000_000, "streams": 2},
+        {"tool": "iperf-duplex"},
+    ],
+    ids=str,
+)
+def test_iperf_of_this_computer_does_what_is_asked_of_it(
+    ends: tuple[LocalConnection, LocalConnection], tmp_path: Path, workload: dict[str, Any]
+) -> None:
+    client, far = ends
+    chosen = workload if "bytes" in workload else workload | {"duration_s": 1}
+    tool, options = load_tool(workload["tool"]), options_of(chosen)
+    of_server, of_client = tool.processes(options, str(LINK.host))
+    with far.shell() as shell:
+        server = Background(shell, of_server, str(tmp_path / "server"), (4, 5), 60)
+        done = client.run(of_client.argv, timeout_s=of_client.limit_s)
+        of_client_end = End("client", of_client.argv, 0, done.stdout, done.stderr, None)
+
+        def is_whole(_: object, end: End) -> bool:
+            try:
+                tool.read(options, {"client": of_client_end, "server": end})
+            except ParseError:
+                return False
+            return True
+
+        server.await_report(is_whole)
+        server.stop()
+    found = tool.read(options, {"client": of_client_end, "server": server.end})
+    for metric in tool.metrics:
+        value, limit = found[metric.name], metric.limit({"rate_mbit": LINK.rate_mbit, "mtu": LINK.mtu})
+        if isinstance(value, Value) and limit:
+            assert 0 < value.value < limit * 1.02
 
 
 def test_nothing_inside_reaches_the_world(ends: tuple[LocalConnection, LocalConnection]) -> None:

@@ -142,6 +142,8 @@ def test_its_metric_is_in_every_table_and_chart_and_in_the_report(measured: Work
         ("memory", "copy_time"),
         ("numbers", "counted"),
         ("tcp", "throughput"),
+        ("tcp", "retransmissions"),
+        ("tcp", "fairness"),
         ("tcp", "host_cpu"),
     }
     row = found["memory", "copy_time"]

@@ -21,7 +21,7 @@ from hvcost.model.process import Process
 from hvcost.model.record import End
 from hvcost.session import Run, SessionSpec
 from hvcost.tools import Tool, check_exit, output_of
-from hvcost.tools.iperf import GREETING
+from hvcost.tools.iperf2_text import GREETING
 
 Answer = Callable[[], tuple[int, str, str]]
 

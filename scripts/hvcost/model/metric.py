@@ -98,7 +98,13 @@ ROUND_TRIP_P90, ROUND_TRIP_P99, ROUND_TRIP_P999 = (
     for percentile in (90.0, 99.0, 99.9)
 )
 TRANSACTION_RATE = Metric("transaction_rate", "1/s", "transactions per second")
-FAIRNESS = Metric("fairness", "1", "fairness of the streams (Jain’s index)")
+FAIRNESS = Metric(
+    "fairness",
+    "1",
+    "fairness among streams",
+    about="It is Jain’s index of the rates of a run’s parallel streams: 1 if all are the same, and one over "
+    "their number if one of them has everything.",
+)
 UDP_THROUGHPUT = Metric("udp_throughput", "bit/s", "UDP throughput")
 # What can be 0 is compared by difference.
 LOSS = Metric("loss", "%", "packet loss", better="lower", compared=DIFFERENCE, margin=0.1)

@@ -26,6 +26,11 @@ TRANSFERRED = Metric("transferred", "byte", "transferred data")
 # What a tool did, for which the host's processor time is told: of the first of these that it has.
 PACKETS = Metric("packets", "1", "packets that arrived")
 TRANSACTIONS = Metric("transactions", "1", "transactions")
+# Details of several tools.
+DURATION = Metric("duration", "s", "duration")
+STREAMS = Metric("streams", "1", "streams")
+CLIENT_THROUGHPUT = Metric("client_throughput", "bit/s", "throughput as the client saw it")
+SERVER_THROUGHPUT = Metric("server_throughput", "bit/s", "throughput as the server saw it")
 
 # In place of the system's, to see what a run would consist of.
 ANY_ADDRESS = "198.18.0.3"

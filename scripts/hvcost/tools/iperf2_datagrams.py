@@ -30,7 +30,8 @@ from typing import Any
 from hvcost.errors import ParseError
 from hvcost.model.process import Bound, Process
 from hvcost.model.record import End
-from hvcost.tools.iperf import BYTES_PER_UNIT, DURATION_TOLERANCE, PORT
+from hvcost.tools.iperf import DURATION_TOLERANCE
+from hvcost.tools.iperf2_text import BYTES_PER_UNIT, PORT
 
 GREETING = "Server listening on UDP port"
 # An Ethernet frame of 64 bytes, the smallest, has room for so much (RFC 2544, 9.1); the most is UDP's own.

@@ -12,10 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hvcost.errors import ParseError
-from hvcost.model.metric import FAIRNESS, RETRANSMISSIONS, THROUGHPUT, Metric, Value
+from hvcost.model.metric import FAIRNESS, RETRANSMISSIONS, THROUGHPUT, Value
 from hvcost.model.process import Process
 from hvcost.model.record import End
-from hvcost.tools import TRANSFERRED, Tool, iperf3_report, output_of
+from hvcost.tools import (
+    CLIENT_THROUGHPUT,
+    DURATION,
+    SERVER_THROUGHPUT,
+    STREAMS,
+    TRANSFERRED,
+    Tool,
+    iperf3_report,
+    output_of,
+)
 
 TO_GUEST = "to-guest"
 FROM_GUEST = "from-guest"
@@ -56,10 +65,10 @@ class Iperf3(Tool):
     metrics = (THROUGHPUT, RETRANSMISSIONS, FAIRNESS)
     details = (
         TRANSFERRED,
-        Metric("duration", "s", "duration"),
-        Metric("streams", "1", "streams"),
-        Metric("client_throughput", "bit/s", "throughput as the client saw it"),
-        Metric("server_throughput", "bit/s", "throughput as the server saw it"),
+        DURATION,
+        STREAMS,
+        CLIENT_THROUGHPUT,
+        SERVER_THROUGHPUT,
         iperf3_report.CLIENT_CPU,
         iperf3_report.SERVER_CPU,
     )

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hvcost.errors import ParseError
-from hvcost.model.metric import JITTER, LOSS, OUT_OF_ORDER, PACKET_RATE, UDP_THROUGHPUT, Metric, Value
+from hvcost.model.metric import JITTER, LOSS, OUT_OF_ORDER, PACKET_RATE, UDP_THROUGHPUT, Value
 from hvcost.model.process import Process
 from hvcost.model.record import End
-from hvcost.tools import PACKETS, TRANSFERRED, Tool, iperf3_report, output_of
+from hvcost.tools import DURATION, PACKETS, TRANSFERRED, Tool, iperf3_report, output_of
 from hvcost.tools.iperf3_report import Datagrams, Report
 
 # What was sent late in the last moment of a run is not made up for.
@@ -49,7 +49,7 @@ class Iperf3Udp(Tool):
     details = (
         PACKETS,
         TRANSFERRED,
-        Metric("duration", "s", "duration"),
+        DURATION,
         iperf3_report.CLIENT_CPU,
         iperf3_report.SERVER_CPU,
     )

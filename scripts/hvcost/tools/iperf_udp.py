@@ -15,7 +15,7 @@ from hvcost.errors import ParseError
 from hvcost.model.metric import JITTER, LOSS, OUT_OF_ORDER, PACKET_RATE, UDP_THROUGHPUT, Metric, Value
 from hvcost.model.process import Process
 from hvcost.model.record import End
-from hvcost.tools import PACKETS, TRANSFERRED, Tool, check_exit, output_of
+from hvcost.tools import DURATION, PACKETS, TRANSFERRED, Tool, check_exit, output_of
 from hvcost.tools.iperf import OVERLONG_S
 from hvcost.tools.iperf2_datagrams import (
     MESSAGE,
@@ -56,7 +56,7 @@ class IperfUdp(Tool):
     details = (
         PACKETS,
         TRANSFERRED,
-        Metric("duration", "s", "duration"),
+        DURATION,
         Metric("offered", "1", "packets that the client wrote"),
     )
 

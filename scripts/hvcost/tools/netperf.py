@@ -19,7 +19,7 @@ from hvcost.model.metric import (
 )
 from hvcost.model.process import Process
 from hvcost.model.record import End
-from hvcost.tools import TRANSACTIONS, Tool, omni
+from hvcost.tools import DURATION, TRANSACTIONS, Tool, omni
 
 PROTOCOLS = {"tcp": "TCP_RR", "udp": "UDP_RR"}
 # What a datagram over IPv4 can carry (RFC 768: 16 bits of length, less both headers).
@@ -51,7 +51,7 @@ class Netperf(Tool):
     metrics = (ROUND_TRIP, ROUND_TRIP_P90, ROUND_TRIP_P99, TRANSACTION_RATE)
     details = (
         TRANSACTIONS,
-        Metric("duration", "s", "duration"),
+        DURATION,
         Metric("client_retransmissions", "1", "retransmissions of the client"),
         Metric("server_retransmissions", "1", "retransmissions of the server"),
     )

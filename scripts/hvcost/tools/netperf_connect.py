@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from hvcost.model.metric import Metric, Value
 from hvcost.model.process import Process
 from hvcost.model.record import End
-from hvcost.tools import TRANSACTIONS, Tool, omni
+from hvcost.tools import DURATION, TRANSACTIONS, Tool, omni
 
 _OF_ALL = "It is the time from connect to close, with a request and its response in between."
 
@@ -51,7 +51,7 @@ class NetperfConnect(Tool):
     version_begins = omni.VERSION_BEGINS
     Options = NetperfConnectOptions
     metrics = (CONNECTION_RATE, CONNECTION_TIME, CONNECTION_TIME_P99)
-    details = (TRANSACTIONS, Metric("duration", "s", "duration"))
+    details = (TRANSACTIONS, DURATION)
 
     def expected_s(self, options: NetperfConnectOptions) -> float:
         return options.duration_s + omni.LISTENS_ON_S
