@@ -44,7 +44,7 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], s
     figure = forest.draw(
         forest.Words(
             title,
-            f"Workload {subject.workload}: mean {metric.title} of a system, "
+            f"Workload {subject.workload}: {metric.centre} {metric.title} of a system, "
             f"{'divided by' if is_ratio else 'less'} that of bare metal in the same environment; "
             f"{metric.better} is better. Bar: 95 % interval of the {metric.compared}. Solid line: "
             f"{none_of(metric):g}, the same as bare metal.",

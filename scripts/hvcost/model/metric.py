@@ -12,8 +12,11 @@ from hvcost.model.link import AT_LIMIT_SHARE, tcp_limit_bps
 LinkSpec = Mapping[str, float]
 Better = Literal["higher", "lower"]
 Compared = Literal["ratio", "difference"]
+Centre = Literal["mean", "median"]
 RATIO: Compared = "ratio"
 DIFFERENCE: Compared = "difference"
+MEAN: Centre = "mean"
+MEDIAN: Centre = "median"
 
 
 def no_limit(_link: LinkSpec) -> None:
@@ -28,7 +31,9 @@ class Metric:
     `title` is what people call it, `about` what a reader has to know of it, in whole sentences. `limit`: the
     best that a link (`rate_mbit`, `mtu` in bytes) lets it be, in its unit; None for none.
 
-    `compared`: by the ratio of means, or, where 0 is possible, by their difference, in the metric's unit.
+    `compared`: by ratio, or, where 0 is possible, by difference, in the metric's unit. `centre`: of the means
+    of a system's values, or, where one run may have many times what the others have, of their medians, which
+    are compared by ratio only.
     `margin`: of a difference only, and needed there: up to so much, in its unit, two systems count as
     equivalent. Ratios have the margin of the configuration. What is compared by difference has no limit,
     since a bound of a difference says nothing.
@@ -40,6 +45,7 @@ class Metric:
     better: Better = "higher"
     limit: Callable[[LinkSpec], float | None] = no_limit
     compared: Compared = RATIO
+    centre: Centre = MEAN
     margin: float | None = None
     about: str = ""
 
@@ -48,6 +54,8 @@ class Metric:
             raise ConfigError(f"metric {self.name}: a ratio has the configuration's margin and no other")
         if self.compared == DIFFERENCE and not (self.margin and self.margin > 0):
             raise ConfigError(f"metric {self.name}: a difference needs a margin above 0, in {self.unit}")
+        if self.compared == DIFFERENCE and self.centre == MEDIAN:
+            raise ConfigError(f"metric {self.name}: medians are compared by ratio")
         if self.compared == DIFFERENCE and self.limit is not no_limit:
             raise ConfigError(f"metric {self.name}: what is compared by difference has no limit")
 
@@ -74,9 +82,16 @@ THROUGHPUT = Metric(
 )
 # What several tools measure has one name, so that their figures stand beside each other.
 ROUND_TRIP = Metric("round_trip", "ms", "median round-trip time", better="lower")
-ROUND_TRIP_P90 = Metric("round_trip_p90", "ms", "round-trip time, 90th percentile", better="lower")
-ROUND_TRIP_P99 = Metric("round_trip_p99", "ms", "round-trip time, 99th percentile", better="lower")
-ROUND_TRIP_P999 = Metric("round_trip_p999", "ms", "round-trip time, 99.9th percentile", better="lower")
+# One stall more or less changes a high percentile of a run by its multiple.
+ROUND_TRIP_P90 = Metric(
+    "round_trip_p90", "ms", "round-trip time, 90th percentile", better="lower", centre=MEDIAN
+)
+ROUND_TRIP_P99 = Metric(
+    "round_trip_p99", "ms", "round-trip time, 99th percentile", better="lower", centre=MEDIAN
+)
+ROUND_TRIP_P999 = Metric(
+    "round_trip_p999", "ms", "round-trip time, 99.9th percentile", better="lower", centre=MEDIAN
+)
 TRANSACTION_RATE = Metric("transaction_rate", "1/s", "transactions per second")
 # What can be 0 is compared by difference.
 LOSS = Metric("loss", "%", "packet loss", better="lower", compared=DIFFERENCE, margin=0.1)
