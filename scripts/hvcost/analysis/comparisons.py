@@ -13,7 +13,7 @@ from typing import Any
 
 from hvcost.analysis.cells import Links, held
 from hvcost.analysis.differences import difference, holm
-from hvcost.analysis.effects import effect, none_of
+from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import MIN_VALUES
 from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.analysis.rows import (
@@ -169,5 +169,5 @@ def _leads(row: PairComparison) -> bool:
     if row.effect is None:
         return False
     metric = known()[row.metric]
-    is_a_better = (row.effect > none_of(metric)) == (metric.better == "higher")
+    is_a_better = (row.effect > metric.no_effect) == (metric.better == "higher")
     return is_a_better == (row.runs_at_limit_a > 0)

@@ -17,7 +17,7 @@ from hvcost.analysis.intervals import (
 )
 from hvcost.analysis.medians import median_ratio
 from hvcost.analysis.samples import Sample
-from hvcost.model.metric import MEDIAN, RATIO, Metric
+from hvcost.model.metric import MEDIAN, RATIO
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,6 @@ class Effect:
     interval: Interval | None
     evidence: Evidence | None
     note: str
-
-
-def none_of(metric: Metric) -> float:
-    """The effect where nothing differs."""
-    return 1.0 if metric.compared == RATIO else 0.0
 
 
 def effect(a: Sample, b: Sample, seed: int) -> Effect:

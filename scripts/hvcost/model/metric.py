@@ -59,6 +59,11 @@ class Metric:
         if self.compared == DIFFERENCE and self.limit is not no_limit:
             raise ConfigError(f"metric {self.name}: what is compared by difference has no limit")
 
+    @property
+    def no_effect(self) -> float:
+        """The effect where nothing differs."""
+        return 1.0 if self.compared == RATIO else 0.0
+
     def is_at_limit(self, value: float, limit: float | None) -> bool:
         """Whether a value is so near to the link's limit that it may be the link's own."""
         if limit is None:
