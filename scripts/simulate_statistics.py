@@ -13,7 +13,7 @@ from multiprocessing import Pool
 from pathlib import Path
 
 from hvcost import files, program
-from hvcost.analysis import simulation
+from hvcost.analysis import simulated_latencies, simulation
 from hvcost.analysis.rows import SIGNIFICANCE
 
 PROCESSES = 2
@@ -56,6 +56,21 @@ experiments: if all values are 0, there is no interval, since [0, 0] would be wr
 
 {differences}
 
+## Latencies
+
+A run of so many *round trips* has one percentile. Medians of a run are compared by the ratio of means, higher
+percentiles by the ratio of medians. The second system is like the first, or steady (round trips vary by a
+tenth, runs by a hundredth).
+
+- *ratio*: the interval of the ratio holds the true one; promised: 95 % or more.
+- *of means*: the interval of the ratio of means holds the true one of these.
+- *false equivalence*: as above, with a margin of 5 %; promised: 5 % or less.
+
+{latencies}
+
+A high percentile is that of a stall or of none, by chance; few runs do not show how long the longest are. So
+the interval of means is wrong too often there, and that of medians is not.
+
 ## Any of ten pairs
 
 Five equal systems of ten values each: any two of them are called different, after Holm's correction;
@@ -96,6 +111,10 @@ def simulate(trials: int, seed: int, output: Path) -> None:
         differences = pool.imap(
             partial(simulation.difference_rates, trials=trials, seed=seed), simulation.DIFFERENCES
         )
+        latencies = pool.imap(
+            partial(simulated_latencies.latency_rates, trials=trials, seed=seed),
+            simulated_latencies.LATENCIES,
+        )
         alarms = pool.imap(partial(simulation.any_false_alarm, trials=trials, seed=seed), simulation.FAMILIES)
         supports = pool.imap(
             partial(simulation.false_support, trials=trials, seed=seed), simulation.NEAR_LIMIT
@@ -120,6 +139,7 @@ def simulate(trials: int, seed: int, output: Path) -> None:
                     for scenario, row in zip(simulation.DIFFERENCES, differences, strict=True)
                 ),
             ),
+            latencies=_latencies(list(latencies), error),
             families=_table(
                 ("values", "any found different", "promise"),
                 (
@@ -166,6 +186,26 @@ def _rates(rates: Sequence[simulation.ErrorRates], error: float) -> str:
                 _promise(row.kept(error), scenario.fault),
             )
             for scenario, row in zip(simulation.SCENARIOS, rates, strict=True)
+        ),
+    )
+
+
+def _latencies(rates: Sequence[simulated_latencies.LatencyRates], error: float) -> str:
+    return _table(
+        (
+            *("round trips", "percentile of", "second system", "runs"),
+            *("ratio", "of means", "false equivalence", "promise"),
+        ),
+        (
+            (
+                scenario.name,
+                f"{scenario.percentile}th of {scenario.round_trips:,}",
+                "steady" if scenario.beside_steady else "the same",
+                str(scenario.runs),
+                *map(_share, (row.covered, row.of_means, row.false_equivalence)),
+                _promise(row.kept(error)),
+            )
+            for scenario, row in zip(simulated_latencies.LATENCIES, rates, strict=True)
         ),
     )
 

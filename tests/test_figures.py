@@ -530,7 +530,7 @@ def test_means_over_uneven_boots_are_those_of_the_table() -> None:
         for n in (1, 2, 3, 4)
     ]
     frame = tables.from_records(records)
-    (table, _cpu) = cells.cells(
+    table, *_others = cells.cells(
         samples.samples(frame, ["kvm"], 3), {"env1": {"rate_mbit": 1000, "mtu": 1500}}, 1
     )
     assert table.level == "boot"

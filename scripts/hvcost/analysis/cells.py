@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hvcost.analysis.diagnostics import Diagnostics, diagnose
-from hvcost.analysis.effects import Effect, effect, none_of, shortage
+from hvcost.analysis.effects import Effect, effect, shortage
 from hvcost.analysis.intervals import Values, median_interval
 from hvcost.analysis.rows import CellStatistics
 from hvcost.analysis.samples import Sample
@@ -66,7 +66,7 @@ def _to_baseline(sample: Sample, baselines: Mapping[tuple[str, str, Metric], Sam
         note = f"bare metal was not measured in {sample.environment}"
         return Effect(None, None, None, "; ".join(filter(None, (shortage(sample), note))))
     if sample is baseline:
-        return Effect(none_of(sample.metric) if sample.runs else None, None, None, shortage(sample))
+        return Effect(sample.metric.no_effect if sample.runs else None, None, None, shortage(sample))
     return effect(sample, baseline, seed)
 
 

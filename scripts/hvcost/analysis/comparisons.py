@@ -13,7 +13,7 @@ from typing import Any
 
 from hvcost.analysis.cells import Links, held
 from hvcost.analysis.differences import difference, holm
-from hvcost.analysis.effects import effect, none_of
+from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import MIN_VALUES
 from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.analysis.rows import (
@@ -106,7 +106,7 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     margin = question.margin if a.metric.margin is None else a.metric.margin
     held_a, held_b = held(a, question.links), held(b, question.links)
     ranks = None
-    if found.bootstrap:
+    if found.evidence:
         ranks = difference(a.values, b.values, f"{a.seed(question.seed)} {b.seed(question.seed)}")
     return PairComparison(
         family="",
@@ -125,10 +125,10 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         effect=found.value,
         effect_low=found.interval.low if found.interval else None,
         effect_high=found.interval.high if found.interval else None,
-        difference_p=found.bootstrap.difference_p() if found.bootstrap else None,
+        difference_p=found.evidence.difference_p() if found.evidence else None,
         difference_p_holm=None,
         margin=margin,
-        equivalence_p=found.bootstrap.equivalence_p(margin) if found.bootstrap else None,
+        equivalence_p=found.evidence.equivalence_p(margin) if found.evidence else None,
         equivalence_p_holm=None,
         mann_whitney_u=ranks.u if ranks else None,
         mann_whitney_p=ranks.p if ranks else None,
@@ -194,5 +194,5 @@ def _leads(row: PairComparison) -> bool:
     if row.effect is None:
         return False
     metric = known()[row.metric]
-    is_a_better = (row.effect > none_of(metric)) == (metric.better == "higher")
+    is_a_better = (row.effect > metric.no_effect) == (metric.better == "higher")
     return is_a_better == (row.runs_at_limit_a > 0)

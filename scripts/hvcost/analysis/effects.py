@@ -1,38 +1,38 @@
-"""What two cells' means differ by, as their metric is compared, with its interval or why there is none."""
+"""What two cells differ by, as their metric is compared, with its interval or why there is none."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from hvcost.analysis.intervals import (
     MIN_VALUES,
-    Bootstrap,
+    Evidence,
     Interval,
     difference_bootstrap,
     ratio_bootstrap,
     seen_in_less_than,
 )
+from hvcost.analysis.medians import median_ratio
 from hvcost.analysis.samples import Sample
-from hvcost.model.metric import RATIO, Metric
+from hvcost.model.metric import MEDIAN, RATIO
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Mean of one cell beside that of another: their ratio, or their difference in the metric's unit.
+    """Mean of one cell, or its median, beside that of another, as the metric is compared.
+
+    It is their ratio, or their difference in the metric's unit; `evidence` is what it can be trusted for.
 
     `note` says what is missing and why.
     """
 
     value: float | None
     interval: Interval | None
-    bootstrap: Bootstrap | None
+    evidence: Evidence | None
     note: str
-
-
-def none_of(metric: Metric) -> float:
-    """The effect where nothing differs."""
-    return 1.0 if metric.compared == RATIO else 0.0
 
 
 def effect(a: Sample, b: Sample, seed: int) -> Effect:
@@ -41,13 +41,24 @@ def effect(a: Sample, b: Sample, seed: int) -> Effect:
 
 
 def _ratio(a: Sample, b: Sample, seed: int) -> Effect:
-    if not len(a.values) or not len(b.values) or b.values.mean() <= 0:
-        return Effect(None, None, None, shortage(a, b) or f"{_name(b)}: a mean of 0 has no ratio to it")
-    value = float(a.values.mean() / b.values.mean())
-    bootstrap = ratio_bootstrap(a.values, b.values, a.resolution, b.resolution, a.seed(seed), b.seed(seed))
-    if bootstrap is None and min(a.values.min(), b.values.min()) <= 0:
+    if not len(a.values) or not len(b.values) or _centre(b) <= 0:
+        flaw = f"{_name(b)}: a {b.metric.centre} of 0 has no ratio to it"
+        return Effect(None, None, None, shortage(a, b) or flaw)
+    value = _centre(a) / _centre(b)
+    cells = a.values, b.values, a.resolution, b.resolution
+    evidence: Evidence | None
+    if a.metric.centre == MEDIAN:
+        evidence = median_ratio(*cells)
+    else:
+        evidence = ratio_bootstrap(*cells, a.seed(seed), b.seed(seed))
+    if evidence is None and min(a.values.min(), b.values.min()) <= 0:
         return Effect(value, None, None, shortage(a, b) or f"{_name(a)} or {_name(b)}: a value is 0")
-    return _trusted(a, b, value, bootstrap)
+    return _trusted(a, b, value, evidence)
+
+
+def _centre(sample: Sample) -> float:
+    """What is compared of a cell's values."""
+    return float(np.median(sample.values) if sample.metric.centre == MEDIAN else sample.values.mean())
 
 
 def _difference(a: Sample, b: Sample, seed: int) -> Effect:
@@ -62,16 +73,16 @@ def _difference(a: Sample, b: Sample, seed: int) -> Effect:
     return _trusted(a, b, value, bootstrap)
 
 
-def _trusted(a: Sample, b: Sample, value: float, bootstrap: Bootstrap | None) -> Effect:
-    """The effect with the interval of its bootstrap, if there is one."""
-    if bootstrap is None:
+def _trusted(a: Sample, b: Sample, value: float, evidence: Evidence | None) -> Effect:
+    """The effect with the interval of its evidence, if there is any."""
+    if evidence is None:
         flaw = f"{_name(a)} and {_name(b)}: values without any spread, of which the last digit is not known"
         return Effect(value, None, None, shortage(a, b) or flaw)
-    interval = bootstrap.interval()
+    interval = evidence.interval()
     lowest = 0.0 if a.metric.compared == RATIO else -math.inf
     if not (interval.low > lowest and math.isfinite(interval.high)):
-        return Effect(value, None, bootstrap, f"{_name(a)} or {_name(b)}: values too uneven for an interval")
-    return Effect(value, interval, bootstrap, "")
+        return Effect(value, None, evidence, f"{_name(a)} or {_name(b)}: values too uneven for an interval")
+    return Effect(value, interval, evidence, "")
 
 
 def shortage(*samples: Sample) -> str:

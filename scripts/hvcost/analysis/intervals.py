@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,14 +44,47 @@ def median_interval(values: Values) -> Interval | None:
     n = len(values)
     if n < MIN_VALUES:
         return None
-    k = int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5))
+    tails = median_tails(n)
+    k = int(np.searchsorted(tails, (1 - CONFIDENCE) / 2, side="right"))
     ordered = np.sort(values)
-    confidence = 1 - 2 * float(stats.binom.cdf(k - 1, n, 0.5))
-    return Interval(float(ordered[k - 1]), float(ordered[n - k]), confidence)
+    return Interval(float(ordered[k - 1]), float(ordered[n - k]), 1 - 2 * float(tails[k - 1]))
+
+
+def median_tails(n: int) -> Values:
+    """How often the k-th smallest of n values is above the true median at most, for k = 1 to n/2.
+
+    The same for the k-th largest, which is below it as often.
+    """
+    ways = itertools.accumulate(math.comb(n, k) for k in range(n // 2))
+    return np.array([each / 2**n for each in ways])
+
+
+class Evidence(ABC):
+    """What two cells differ by, and how far it can be trusted."""
+
+    @abstractmethod
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """All that is not rejected: that nothing differs, unless `difference_p` is below 1 - confidence."""
+
+    def difference_p(self) -> float:
+        """p-value that nothing differs: twice the smaller one of both sides."""
+        return min(1.0, 2 * min(self._above_p(0.0), self._below_p(0.0)))
+
+    def equivalence_p(self, margin: float) -> float:
+        """p-value that the difference is not within -margin to margin (Schuirmann 1987)."""
+        return max(self._above_p(-margin), self._below_p(margin))
+
+    @abstractmethod
+    def _above_p(self, limit: float) -> float:
+        """p-value that the true one is not above a limit."""
+
+    @abstractmethod
+    def _below_p(self, limit: float) -> float:
+        """p-value that the true one is not below a limit."""
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class Bootstrap(Evidence):
     """What two means differ by and how far it can be trusted: bootstrap-t, or Student's t.
 
     Each resample draws both samples anew, with replacement, and takes t = (estimate of the resample -
@@ -82,21 +117,11 @@ class Bootstrap:
         low, high = self.estimate - bounds_t * self.standard_error
         return Interval(float(low), float(high), confidence)
 
-    def difference_p(self) -> float:
-        """p-value that nothing differs: twice the smaller one of both sides."""
-        return min(1.0, 2 * min(self._above_p(0.0), self._below_p(0.0)))
-
-    def equivalence_p(self, margin: float) -> float:
-        """p-value that the difference is not within -margin to margin (Schuirmann 1987)."""
-        return max(self._above_p(-margin), self._below_p(margin))
-
     def _above_p(self, limit: float) -> float:
-        """p-value that the true one is not above a limit."""
         t = (self.estimate - limit) / self.standard_error
         return float(max((1 + np.sum(self.t >= t)) / (1 + len(self.t)), stats.t.sf(t, self.freedom)))
 
     def _below_p(self, limit: float) -> float:
-        """p-value that the true one is not below a limit."""
         t = (self.estimate - limit) / self.standard_error
         return float(max((1 + np.sum(self.t <= t)) / (1 + len(self.t)), stats.t.cdf(t, self.freedom)))
 

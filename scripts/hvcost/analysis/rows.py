@@ -30,9 +30,10 @@ class CellStatistics:
     The statistics are of the cell's *values* (`level`): its repetitions, or the means of its sessions or of
     its boots of the host, since repetitions of one boot are no independent witnesses of other boots.
     `host_boots` and `guest_boots`: how many there were, None where that is not known or there is no guest.
-    Values are in `unit`; `effect` is the mean beside that of bare metal, as `compared` says: the ratio to it,
-    or the difference from it, in `unit`; `limit` is the best that the link lets the metric be. `role`: the
-    primary metric of a workload is what verdicts are about, secondary ones are looked at beside it.
+    Values are in `unit`; `effect` is the mean (or the median, see `Metric.centre`) beside that of bare metal,
+    as `compared` says: the ratio to it, or the difference from it, in `unit`; `limit` is the best that the
+    link lets the metric be. `role`: the primary metric of a workload is what verdicts are about, secondary
+    ones are looked at beside it.
     `runs_at_limit`: so many might have been better on another link; if there are any, the effect is a bound
     at best. `at_limit`: so is the median, hence the value is the link's.
     """
@@ -96,8 +97,9 @@ class PairComparison:
     """Two cells of one workload against each other: a row of comparisons.csv.
 
     `family` says with which other comparisons its p-values were corrected together (Holm). `effect` is a's
-    mean beside b's, as `compared` says: their ratio, or their difference in `unit`. `difference_p` is that of
-    its being none (a ratio of 1, a difference of 0); `margin` is relative for a ratio, else in `unit`.
+    mean (or median) beside b's, as `compared` says: their ratio, or their difference in `unit`.
+    `difference_p` is that of its being none (a ratio of 1, a difference of 0); `margin` is relative for a
+    ratio, else in `unit`.
     Mann-Whitney's test and Cliff's delta are of ranks: no verdict depends on them.
     `verdict` is one of VERDICTS; `same` marks an A/A pair: one system under two names.
     """

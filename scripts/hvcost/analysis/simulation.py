@@ -36,6 +36,7 @@ from hvcost.model.link import tcp_limit_bps
 from hvcost.model.metric import THROUGHPUT
 
 VALUES = 10
+SIZES = (6, 10, 30)
 SYSTEMS = 5
 MARGIN = 0.05
 # Of differences, where the mean is 1.
@@ -211,6 +212,23 @@ def counted(random: np.random.Generator, n: int, step: float) -> Values:
     return np.asarray(random.poisson(1 / step, n) * step, dtype=np.float64)
 
 
+def lost_together(random: np.random.Generator, n: int) -> Values:
+    """Datagrams that are lost in bursts: one in a run (Poisson), of a geometric length; the mean is 1."""
+    return np.array([random.geometric(0.1, bursts).sum() / 10 for bursts in random.poisson(1, n)])
+
+
+def transactions(random: np.random.Generator, n: int) -> Values:
+    """Transactions per second of 500 round trips, of which one in a hundred stalls."""
+    round_trips = random.lognormal(0, 0.3, (n, 500))
+    stalls = np.where(random.random((n, 500)) < 0.01, random.exponential(20, (n, 500)), 0)
+    return np.asarray(1 / (round_trips + stalls).mean(axis=1))
+
+
+def at_ceiling(random: np.random.Generator, n: int) -> Values:
+    """Packets per second, of which the link carries no more than 1: half of the runs are there."""
+    return np.minimum(normal(random, n, 0.03), 1.0)
+
+
 NOT_INDEPENDENT = "the values are not independent"
 ONE_BOOT = "one boot is one value"
 RARE = "what is rare was seen too seldom: of {n} runs, none is slow in {share:.0%} of the experiments"
@@ -234,6 +252,14 @@ EQUAL = (
     _alike("right-skewed (lognormal), CV 20 %", partial(lognormal, cv=0.2), median=float(1 / np.sqrt(1.04))),
     _alike("one run in ten 30 % slower", one_in_ten_slow, median=1.02930),
     _alike("nearly constant, rounded to three digits", rounded, median=1.0),
+    *(
+        _alike(name, draw, n)
+        for name, draw in (
+            ("transactions per second, one round trip in 100 stalls", transactions),
+            ("packets per second, half of the runs at the link's limit", at_ceiling),
+        )
+        for n in SIZES
+    ),
     _alike("ten boots of one run each, boots differ by 2 %, runs by 1 %", boots, median=1.0),
     _alike("one run in ten 30 % slower", one_in_ten_slow, 30, 1.02930, _rare(30)),
     *(
@@ -266,6 +292,7 @@ DIFFERENCES = tuple(
     Zeros(f"{name}, beside {beside}", draw, none if beside == "none" else draw, float(beside == "none"), n)
     for name, draw in (
         ("datagrams lost one by one, five in a run", partial(counted, step=0.2)),
+        ("datagrams lost in bursts, none in one run of three", lost_together),
         ("one run in two has a loss", partial(some, share=0.5)),
         ("one run in ten has a loss", partial(some, share=0.1)),
     )
@@ -289,7 +316,6 @@ NEAR_LIMIT = tuple(
 )
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.1)
 CORRELATIONS = (0.0, 0.3, 0.6)
-SIZES = (6, 10, 30)
 
 
 def error_rates(scenario: Scenario, trials: int, seed: int) -> ErrorRates:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hvcost import files
+from hvcost.analysis.measurements import UNAVAILABLE
 from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.model.description import Environment
 from hvcost.model.metric import THROUGHPUT, Metric
@@ -171,13 +172,17 @@ def _measured(
     """Metrics of each workload, and whether each is the primary one, which is the first.
 
     Workloads are in the configuration's order, then come those only measured. Those that are swept are points
-    of other figures.
+    of other figures; a metric that nobody can have has none.
     """
     swept = {name for environment in environments for name in environment.swept_workloads}
     configured = [name for environment in environments for name in environment.workloads]
     every = dict.fromkeys([*configured, *sorted({point.workload for point in repetitions})])
     found: dict[str, dict[Metric, bool]] = {name: {} for name in every if name not in swept}
-    rows = dict.fromkeys((point.workload, point.metric, point.role) for point in repetitions)
+    rows = dict.fromkeys(
+        (point.workload, point.metric, point.role)
+        for point in repetitions
+        if point.role == PRIMARY or point.status != UNAVAILABLE
+    )
     for workload, name, role in sorted(rows, key=lambda row: row[2] != PRIMARY):
         if workload in found:
             found[workload][known()[name]] = role == PRIMARY

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from matplotlib.axes import Axes
@@ -54,12 +55,12 @@ class _Panel:
     metric: Metric
     runs: tuple[tuple[int, Repetition], ...]
 
-    @property
+    @cached_property
     def median(self) -> float | None:
         values = [run.value for _place, run in self.runs if run.value is not None]
         return statistics.median(values) if values else None
 
-    @property
+    @cached_property
     def failed(self) -> list[int]:
         return [place for place, run in self.runs if run.value is None]
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hvcost.analysis.effects import none_of
 from hvcost.analysis.rows import NOT_BY_THIS_LINK, CellStatistics
 from hvcost.figures import Picture, Subject, emulated_note, environment_notes, forest, style, systems_shown
 from hvcost.figures.rates import LOG_FROM_RATIO
@@ -44,16 +43,16 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], s
     figure = forest.draw(
         forest.Words(
             title,
-            f"Workload {subject.workload}: mean {metric.title} of a system, "
+            f"Workload {subject.workload}: {metric.centre} {metric.title} of a system, "
             f"{'divided by' if is_ratio else 'less'} that of bare metal in the same environment; "
             f"{metric.better} is better. Bar: 95 % interval of the {metric.compared}. Solid line: "
-            f"{none_of(metric):g}, the same as bare metal.",
+            f"{metric.no_effect:g}, the same as bare metal.",
             "ratio [95 % interval]" if is_ratio else f"difference [95 % interval], {unit}",
             (*bounds, *environment_notes(environments)),
         ),
         groups,
         _ratios(rows) if is_ratio else _differences(rows, metric),
-        [forest.Line(none_of(metric))],
+        [forest.Line(metric.no_effect)],
     )
     return Picture(
         name=f"ratios-{subject.name}",

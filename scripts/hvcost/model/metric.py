@@ -12,8 +12,11 @@ from hvcost.model.link import AT_LIMIT_SHARE, tcp_limit_bps
 LinkSpec = Mapping[str, float]
 Better = Literal["higher", "lower"]
 Compared = Literal["ratio", "difference"]
+Centre = Literal["mean", "median"]
 RATIO: Compared = "ratio"
 DIFFERENCE: Compared = "difference"
+MEAN: Centre = "mean"
+MEDIAN: Centre = "median"
 
 
 def no_limit(_link: LinkSpec) -> None:
@@ -28,7 +31,9 @@ class Metric:
     `title` is what people call it, `about` what a reader has to know of it, in whole sentences. `limit`: the
     best that a link (`rate_mbit`, `mtu` in bytes) lets it be, in its unit; None for none.
 
-    `compared`: by the ratio of means, or, where 0 is possible, by their difference, in the metric's unit.
+    `compared`: by ratio, or, where 0 is possible, by difference, in the metric's unit. `centre`: of the means
+    of a system's values, or, where one run may have many times what the others have, of their medians, which
+    are compared by ratio only.
     `margin`: of a difference only, and needed there: up to so much, in its unit, two systems count as
     equivalent. Ratios have the margin of the configuration. What is compared by difference has no limit,
     since a bound of a difference says nothing.
@@ -43,6 +48,7 @@ class Metric:
     better: Better = "higher"
     limit: Callable[[LinkSpec], float | None] = no_limit
     compared: Compared = RATIO
+    centre: Centre = MEAN
     margin: float | None = None
     about: str = ""
     distribution: str = ""
@@ -53,6 +59,8 @@ class Metric:
             raise ConfigError(f"metric {self.name}: a ratio has the configuration's margin and no other")
         if self.compared == DIFFERENCE and not (self.margin and self.margin > 0):
             raise ConfigError(f"metric {self.name}: a difference needs a margin above 0, in {self.unit}")
+        if self.compared == DIFFERENCE and self.centre == MEDIAN:
+            raise ConfigError(f"metric {self.name}: medians are compared by ratio")
         if self.compared == DIFFERENCE and self.limit is not no_limit:
             raise ConfigError(f"metric {self.name}: what is compared by difference has no limit")
         if bool(self.distribution) != (self.percentile is not None):
@@ -60,11 +68,34 @@ class Metric:
         if self.percentile is not None and not 0 < self.percentile < 100:
             raise ConfigError(f"metric {self.name}: a percentile is between 0 and 100")
 
+    @property
+    def no_effect(self) -> float:
+        """The effect where nothing differs."""
+        return 1.0 if self.compared == RATIO else 0.0
+
     def is_at_limit(self, value: float, limit: float | None) -> bool:
         """Whether a value is so near to the link's limit that it may be the link's own."""
         if limit is None:
             return False
         return value >= AT_LIMIT_SHARE * limit if self.better == "higher" else value <= limit / AT_LIMIT_SHARE
+
+
+def percentile_of(name: str, distribution: str, percentile: float, about: str = "") -> Metric:
+    """A percentile of what takes time, in ms; `name` is that of the median, and the beginning of the others'.
+
+    One stall more or less changes a high percentile of a run by its multiple: medians of runs are compared.
+    """
+    is_median = percentile == 50.0
+    return Metric(
+        name if is_median else f"{name}_p{percentile:g}".replace(".", ""),
+        "ms",
+        f"median {distribution}" if is_median else f"{distribution}, {percentile:g}th percentile",
+        better="lower",
+        centre=MEAN if is_median else MEDIAN,
+        about=about,
+        distribution=distribution,
+        percentile=percentile,
+    )
 
 
 @dataclass(frozen=True)
@@ -82,20 +113,8 @@ THROUGHPUT = Metric(
     limit=lambda link: tcp_limit_bps(link["rate_mbit"], link["mtu"]),
 )
 # What several tools measure has one name, so that their figures stand beside each other.
-_ROUND_TRIP = "round-trip time"
-ROUND_TRIP = Metric(
-    "round_trip", "ms", f"median {_ROUND_TRIP}", better="lower", distribution=_ROUND_TRIP, percentile=50.0
-)
-ROUND_TRIP_P90, ROUND_TRIP_P99, ROUND_TRIP_P999 = (
-    Metric(
-        f"round_trip_p{percentile:g}".replace(".", ""),
-        "ms",
-        f"{_ROUND_TRIP}, {percentile:g}th percentile",
-        better="lower",
-        distribution=_ROUND_TRIP,
-        percentile=percentile,
-    )
-    for percentile in (90.0, 99.0, 99.9)
+ROUND_TRIP, ROUND_TRIP_P90, ROUND_TRIP_P99, ROUND_TRIP_P999 = (
+    percentile_of("round_trip", "round-trip time", percentile) for percentile in (50.0, 90.0, 99.0, 99.9)
 )
 TRANSACTION_RATE = Metric("transaction_rate", "1/s", "transactions per second")
 FAIRNESS = Metric(

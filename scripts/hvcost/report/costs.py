@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hvcost.analysis.effects import none_of
 from hvcost.analysis.rows import CellStatistics
 from hvcost.model.description import BASELINE
 from hvcost.model.metric import DIFFERENCE
@@ -155,7 +154,7 @@ def _chance(cell: Cell) -> str:
     row = cell.row
     if row.effect_low is None or row.effect_high is None:
         return " (no interval)"
-    is_none = row.effect_low <= none_of(metric(row)) <= row.effect_high
+    is_none = row.effect_low <= metric(row).no_effect <= row.effect_high
     return " (not told from chance)" if is_none else ""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hvcost.analysis.effects import none_of
 from hvcost.analysis.metrics import PRIMARY
 from hvcost.analysis.rows import (
     DIFFERENT,
@@ -140,7 +139,7 @@ def _entry(
 
 
 def _mark(cell: Cell, pair: Pair, metric: Metric) -> Mark:
-    is_better = ((cell.row.effect or 0.0) > none_of(metric)) == (metric.better == "higher")
+    is_better = ((cell.row.effect or 0.0) > metric.no_effect) == (metric.better == "higher")
     if pair.row.verdict == DIFFERENT:
         return _DIFFER[pair.row.role == PRIMARY, is_better]
     if pair.row.verdict == WITHIN_MARGIN:

@@ -102,9 +102,14 @@ class Section:
 def groups(place: Place) -> list[Group]:
     """All that was analysed in an environment: by workloads as they are configured, primary metrics first.
 
-    Swept ones are left out: their curves say more than each of their points.
+    Swept ones are left out: their curves say more than each of their points; and so are metrics that nobody
+    can have here.
     """
-    by_workload = by(place.statistics.rows, lambda cell: cell.row.workload)
+    had = {
+        (each.row.workload, each.row.metric) for each in place.statistics.rows if not _is_unavailable(each)
+    }
+    rows = (each for each in place.statistics.rows if (each.row.workload, each.row.metric) in had)
+    by_workload = by(rows, lambda cell: cell.row.workload)
     every = dict.fromkeys([*place.environment.workloads, *by_workload])
     order = [workload for workload in every if workload not in place.environment.swept_workloads]
     return [
@@ -115,6 +120,10 @@ def groups(place: Place) -> list[Group]:
             key=lambda own: own[0].row.role != PRIMARY,
         )
     ]
+
+
+def _is_unavailable(cell: Cell) -> bool:
+    return cell.row.role != PRIMARY and cell.row.unavailable == cell.row.planned - cell.row.failed > 0
 
 
 def headlines(place: Place) -> list[Group]:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hvcost.errors import ParseError
-from hvcost.model.metric import THROUGHPUT, Metric, Value
+from hvcost.model.metric import THROUGHPUT, Metric, Value, percentile_of
 from hvcost.model.process import Process
 from hvcost.model.record import End
 from hvcost.tools import TRANSFERRED, Tool, iperf, output_of
@@ -30,15 +30,9 @@ from hvcost.tools.round_trips import MEDIAN, loss, percentile, percentiles
 FIRST_SECOND = " sec "
 FIRST_SECOND_S = 1.0
 
-LOADED = Metric("loaded_round_trip", "ms", "median round-trip time under load", better="lower")
-LOADED_P90 = Metric(
-    "loaded_round_trip_p90", "ms", "round-trip time under load, 90th percentile", better="lower"
-)
-LOADED_P99 = Metric(
-    "loaded_round_trip_p99", "ms", "round-trip time under load, 99th percentile", better="lower"
-)
-LOADED_P999 = Metric(
-    "loaded_round_trip_p999", "ms", "round-trip time under load, 99.9th percentile", better="lower"
+LOADED, LOADED_P90, LOADED_P99, LOADED_P999 = (
+    percentile_of("loaded_round_trip", "round-trip time under load", percentile)
+    for percentile in (50.0, 90.0, 99.0, 99.9)
 )
 LATENCY_INCREASE = Metric(
     "latency_increase",

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hvcost.model.metric import Metric, Value
+from hvcost.model.metric import Metric, Value, percentile_of
 from hvcost.model.process import Process
 from hvcost.model.record import End
 from hvcost.tools import DURATION, TRANSACTIONS, Tool, omni
@@ -24,11 +24,9 @@ from hvcost.tools import DURATION, TRANSACTIONS, Tool, omni
 _OF_ALL = "It is the time from connect to close, with a request and its response in between."
 
 CONNECTION_RATE = Metric("connection_rate", "1/s", "connections per second")
-CONNECTION_TIME = Metric(
-    "connection_time", "ms", "median time of a connection", better="lower", about=_OF_ALL
-)
-CONNECTION_TIME_P99 = Metric(
-    "connection_time_p99", "ms", "time of a connection, 99th percentile", better="lower", about=_OF_ALL
+CONNECTION_TIME, CONNECTION_TIME_P99 = (
+    percentile_of("connection_time", "time of a connection", percentile, _OF_ALL)
+    for percentile in (50.0, 99.0)
 )
 
 
