@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -153,6 +154,11 @@ ERROR = 3.9 * float(np.sqrt(0.05 * 0.95 / TRIALS))
 def test_error_rates_under_known_truth(scenario: Latencies, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_latencies, "TRUTH_RUNS", 3000)
     assert latency_rates(scenario, TRIALS, seed=1).kept(ERROR)
+
+
+def test_a_scenario_is_the_same_in_another_process() -> None:
+    for each in LATENCIES:
+        assert pickle.loads(pickle.dumps(each)).percentile == each.percentile
 
 
 def test_means_of_stalls_would_fall_short(monkeypatch: pytest.MonkeyPatch) -> None:

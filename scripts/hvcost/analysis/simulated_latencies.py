@@ -41,7 +41,7 @@ class Latencies:
 
     @property
     def percentile(self) -> int:
-        return 99 if self.metric is ROUND_TRIP_P99 else 50
+        return 99 if self.metric == ROUND_TRIP_P99 else 50
 
     def figures(self, draw: Draw, random: np.random.Generator, runs: int) -> Values:
         """The percentile of each of so many runs."""
