@@ -7,15 +7,15 @@ metric without a rule is named as such.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal
 
-from hvcost.analysis.metrics import metrics_of
+from hvcost.analysis.metrics import DETAIL, metrics_of
 from hvcost.environments.network import QUEUE_S
 from hvcost.model import metric as metrics
-from hvcost.model.link import FRAMING_BYTES
+from hvcost.model.link import FRAMING_BYTES, HEADER_BYTES
 from hvcost.model.metric import Metric
 from hvcost.tools import load_tool, options_of
 
@@ -23,19 +23,28 @@ Property = Literal["rate", "delay", "loss"]
 
 REPETITIONS = 6
 MTU = 1500
-# A run that takes longer is made on the first link of each kind alone.
-LONG_S = 8.0
+# A run that takes longer is made on the links FOR_LONG alone.
+LONG_S = 4.0
 # IPv4 (RFC 791) 20 and UDP (RFC 768) 8.
 UDP_HEADER_BYTES = 28
 MESSAGE_BYTES = 1470
-# More than the link carries, where its rate is to be seen; else so few that nothing waits.
-OVERLOAD = 1.2
+# What datagrams are offered of what the link carries, and at most: slow computers write no more. A sender on
+# the link's own machine cannot offer more than the link carries: its socket waits for the shaper.
+OFFERED = 0.9
+MOST_PPS = 10_000
 CALM_PPS = 500
+# A median of fewer is none.
+ROUND_TRIPS = 30
 # The search for a rate begins so many times below and above what is expected.
-SEARCH = 4
+SEARCH = 2
+# Of a stream in the other direction: an acknowledgement without data, for every second packet (RFC 5681).
+ACKNOWLEDGEMENT_BYTES = HEADER_BYTES + FRAMING_BYTES
+PACKETS_ACKNOWLEDGED = 2
 
 # Stated errors.
 RATE_ERROR = 0.02
+# Both ways neither begin nor end together, and some acknowledgements travel with data.
+DUPLEX_ERROR = 0.05
 # netem counts its delay from a packet's coming, and the kernel's timer wakes it up a little later, both ways.
 DELAY_ERROR = 0.01
 DELAY_ERROR_MS = 0.3
@@ -58,9 +67,14 @@ class Setting:
     delay_ms: int = 0
     loss_percent: int = 0
 
+    @property
+    def is_impaired(self) -> bool:
+        """Whether it is there for its delay or loss, which may be 0."""
+        return self.tells != ("rate",)
+
     def __str__(self) -> str:
         parts = [f"{self.rate_mbit} Mbit/s"]
-        if self.tells != ("rate",):
+        if self.is_impaired:
             parts += [f"{self.delay_ms} ms each way", f"{self.loss_percent} % loss"]
         return ", ".join(parts)
 
@@ -73,6 +87,7 @@ IMPAIRED = (
     *(Setting(("delay",), delay_ms=delay) for delay in (1, 10, 50)),
     *(Setting(("loss",), loss_percent=loss) for loss in (1, 5)),
 )
+FOR_LONG = (RATES[0], BARE, Setting(("delay",), delay_ms=1))
 
 
 @dataclass(frozen=True)
@@ -114,13 +129,13 @@ def options_for(tool: str, setting: Setting) -> dict[str, Any]:
     """A workload of the tool for this link: short runs; what a tool has no option for is left out."""
     capacity_pps = udp_capacity_pps(setting.rate_mbit, MESSAGE_BYTES)
     wanted = {
-        "duration_s": 1,
+        "duration_s": max(1, math.ceil(ROUND_TRIPS * 2 * setting.delay_ms / 1000)),
         "count": 500,
         "idle_count": 100,
         "interval_ms": 2,
         "message_bytes": MESSAGE_BYTES,
-        "packets_per_s": math.ceil(OVERLOAD * capacity_pps) if setting.tells == ("rate",) else CALM_PPS,
-        "trials": 8,
+        "packets_per_s": CALM_PPS if setting.is_impaired else min(round(OFFERED * capacity_pps), MOST_PPS),
+        "trials": 6,
         "trial_s": 1,
         "lowest_pps": round(capacity_pps / SEARCH),
         "highest_pps": round(capacity_pps * SEARCH),
@@ -144,14 +159,15 @@ def expected(case: Case) -> Expected | None:
     return rule.expect(case)
 
 
-def tools_for(setting: Setting, tools: list[str]) -> list[str]:
+def tools_for(setting: Setting, tools: Sequence[str]) -> list[str]:
     """Those of the tools that tell something of this link."""
-    first = setting in (RATES[0], *IMPAIRED[:2])
     chosen = []
     for name in tools:
-        rules = [rule for rule in map(rule_of, metrics_of(name)) if rule]
+        rules = [rule_of(metric) for metric, role in metrics_of(name).items() if role != DETAIL]
         takes_s = load_tool(name).expected_s(options_of(options_for(name, setting)))
-        if any(set(rule.tells) & set(setting.tells) for rule in rules) and (first or takes_s <= LONG_S):
+        if (takes_s <= LONG_S or setting in FOR_LONG) and any(
+            rule and set(rule.tells) & set(setting.tells) for rule in rules
+        ):
             chosen.append(name)
     return chosen
 
@@ -164,6 +180,15 @@ def udp_capacity_pps(rate_mbit: float, message_bytes: int) -> float:
 def _at_limit(case: Case) -> Expected | None:
     limit = case.metric.limit({"rate_mbit": case.setting.rate_mbit, "mtu": MTU})
     return None if limit is None else Expected(limit, RATE_ERROR * limit + case.resolution)
+
+
+def _both_ways(case: Case) -> Expected | None:
+    """Beside a stream in the other direction, whose acknowledgements take their share."""
+    limit = case.metric.limit({"rate_mbit": case.setting.rate_mbit, "mtu": MTU})
+    if limit is None:
+        return None
+    share = ACKNOWLEDGEMENT_BYTES / (PACKETS_ACKNOWLEDGED * (MTU + FRAMING_BYTES))
+    return Expected(limit * (1 - share), DUPLEX_ERROR * limit + case.resolution)
 
 
 def _delayed(case: Case, ways: int) -> Expected | None:
@@ -210,18 +235,16 @@ def _packets(options: Any) -> float | None:
 
 
 def _arrived(case: Case, bits: bool) -> Expected | None:
-    """Datagrams, or their payload's bits, that arrive: what is offered, at most what the link carries."""
+    """Datagrams, or their payload's bits, that arrive: what is offered and not lost."""
     if not hasattr(case.options, "packets_per_s"):
         return None
     unit = 8 * case.options.message_bytes if bits else 1
-    capacity = udp_capacity_pps(case.setting.rate_mbit, case.options.message_bytes)
-    if case.options.packets_per_s >= capacity:
-        return Expected(capacity * unit, capacity * unit * RATE_ERROR + case.resolution)
     lost = _lost(Case(metrics.LOSS, case.setting, case.options))
     if lost is None:
         return None
-    arrived = case.options.packets_per_s * (1 - lost.value / 100) * unit
-    return Expected(arrived, arrived * RATE_ERROR + lost.error / 100 * arrived + case.resolution)
+    sent = case.options.packets_per_s * unit
+    error = RATE_ERROR + lost.error / 100
+    return Expected(sent * (1 - lost.value / 100), sent * error + case.resolution)
 
 
 def _searched(case: Case) -> Expected | None:
@@ -242,7 +265,10 @@ _ROUND_TRIP = "what it is without the delay, and the delay both ways"
 _CONNECTION = (
     "what it is without the delay, and the delay both ways twice: for the handshake and for the answer"
 )
-_SENT = "what is sent and not lost; if more is sent than the link carries, what that is in whole frames"
+_SENT = "what is sent and not lost"
+_DUPLEX = (
+    "what the link carries of it in full packets, less an acknowledgement for every second one of the others"
+)
 
 AT_LIMIT = Rule(("rate",), _at_limit, _RATE)
 RULES: Mapping[str, Rule] = {
@@ -263,5 +289,9 @@ RULES: Mapping[str, Rule] = {
     "out_of_order": Rule(("loss",), _none_of_it, "none: the link keeps the order"),
     metrics.PACKET_RATE.name: Rule(("rate", "loss"), partial(_arrived, bits=False), _SENT),
     "udp_throughput": Rule(("rate", "loss"), partial(_arrived, bits=True), _SENT),
+    **{
+        name: Rule(("rate",), _both_ways, _DUPLEX)
+        for name in ("duplex_throughput", "throughput_to_guest", "throughput_from_guest")
+    },
     "lossless_rate": Rule(("rate",), _searched, "what the link carries in whole frames"),
 }

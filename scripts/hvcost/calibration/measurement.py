@@ -56,25 +56,40 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A link with what was measured there: `runs` of each tool, figures by name or why there are none.
+class Result:
+    """What a run said: figures by name, or why there are none.
 
-    `facts` of the machine, `versions` of the tools by their names among its facts.
+    `busy`: the share of all processors' time on the machine that was used meanwhile; None if it is not known.
     """
+
+    said: Mapping[str, Value | str] | str
+    busy: float | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A link, where it was, and what each tool's runs said there. `facts`: of the machine and the tools."""
 
     setting: Setting
     where: str
     workloads: Mapping[str, Mapping[str, Any]]
-    runs: Mapping[str, Sequence[Mapping[str, Value | str] | str]]
+    runs: Mapping[str, Sequence[Result]]
     facts: Facts
 
     def figures(self, tool: str, metric: str) -> Figures:
-        """What a tool's repetitions said of a metric, in their order."""
-        found = [said if isinstance(said, str) else said[metric] for said in self.runs.get(tool, ())]
+        """What a tool's repetitions said of a metric, in their order; nothing if it was not run here."""
+        found = [
+            run.said if isinstance(run.said, str) else run.said[metric] for run in self.runs.get(tool, ())
+        ]
         return Figures(
             tuple(each if isinstance(each, Value) else None for each in found),
             tuple(dict.fromkeys(each for each in found if isinstance(each, str))),
         )
+
+    def busy(self, tool: str) -> float | None:
+        """Median of how busy the machine's processors were during the tool's runs, as a share."""
+        shares = [run.busy for run in self.runs[tool] if run.busy is not None]
+        return float(np.median(shares)) if shares else None
 
 
 def measure(state: Path, host_image: Path) -> Iterator[Measured]:
@@ -118,12 +133,13 @@ def on_link(setting: Setting, lab: Lab, tools: Sequence[str], repetitions: int) 
         facts={"host": about},
     )
     system = RunningSystem(operation.host, operation.host_address, {}, operation.runtime)
-    runs: dict[str, list[Mapping[str, Value | str] | str]] = {tool: [] for tool in tools}
+    runs: dict[str, list[Result]] = {tool: [] for tool in tools}
     every = runs_of(spec)
     log.info("%s, on %s: %d runs", setting, lab.where, len(every))
     with recorder(spec, operation, load_driver(SYSTEM)({}), system, session, lab.journal) as recorded:
         for run in every:
-            runs[run.workload].append(_said(recorded(run, _order(run, every))))
+            result = recorded(run, _order(run, every))
+            runs[run.workload].append(Result(_said(result), _busy(result, int(about["cpus"]))))
     return Measured(setting, lab.where, workloads, runs, about)
 
 
@@ -136,3 +152,11 @@ def _said(record: Record) -> Mapping[str, Value | str] | str:
         return values(record)
     except ParseError as error:
         return str(error)
+
+
+def _busy(record: Record, cpus: int) -> float | None:
+    host = (record.witnesses or {}).get("host")
+    if host is None or not record.cpu_time_s:
+        return None
+    passed_s = host.after.asked_s - host.before.answered_s
+    return min(1.0, sum(record.cpu_time_s.values()) / (passed_s * cpus))

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from hvcost.calibration.expectations import (
     DELAY_ERROR,
     DELAY_ERROR_MS,
+    DUPLEX_ERROR,
+    MOST_PPS,
+    OFFERED,
     RATE_ERROR,
     REPETITIONS,
     SIGMAS,
@@ -20,6 +23,9 @@ from hvcost.model.metric import THROUGHPUT, Metric
 from hvcost.report.numbers import bracketed, rounded
 from hvcost.tools import tool_names, versions_of
 from hvcost.wording import difference_unit, listed, sentence_case
+
+# From this share on, processors may be what limits a run.
+FULL = 0.85
 
 PAGE = """\
 # What the tools say of links that are known
@@ -40,7 +46,8 @@ stated of such a median: by so much it may be off.
 
 The link is tc-tbf(8) in both directions, framing included, without delay and loss. Expected is what follows
 from the rate and the sizes of the headers; error: {rate_error} of it, and a step of the tool's last digit.
-Datagrams are offered faster than the link carries them.
+Datagrams are offered at {offered} of what the link carries, but at most {most_pps} in a second; a stream
+beside another one is {duplex_error} sure.
 
 {rate}
 
@@ -91,6 +98,9 @@ def page(measured: Sequence[Measured], day: datetime.date) -> str:
         versions=_versions(measured),
         repetitions=REPETITIONS,
         rate_error=f"{100 * RATE_ERROR:g} %",
+        offered=f"{100 * OFFERED:g} %",
+        most_pps=MOST_PPS,
+        duplex_error=f"± {100 * DUPLEX_ERROR:g} %",
         delay_error=f"{100 * DELAY_ERROR:g} %",
         delay_error_ms=f"{DELAY_ERROR_MS:g}",
         sigmas=f"{SIGMAS:g}",
@@ -145,8 +155,7 @@ def _row(row: Row) -> tuple[str, ...]:
     wanted = f"{_number(row.expected.value / size)} {unit}"
     error = f"{_number(row.expected.error / size)} {difference_unit(unit)}"
     if median is None:
-        why = "; ".join(row.figures.reasons)
-        return (*place, wanted, f"none: {why}", "", error, "**no value**")
+        return (*place, wanted, f"none: {row.figures.reasons[0]}", "", error, "**no value**")
     low, high = (interval.low / size, interval.high / size) if interval else (None, None)
     counted = len(row.figures.values)
     of = "" if counted == REPETITIONS else f" ({counted} of {REPETITIONS} runs)"
@@ -156,8 +165,15 @@ def _row(row: Row) -> tuple[str, ...]:
         f"{bracketed(median / size, low, high)}{of}",
         f"{'+' if median > row.expected.value else ''}{_number((median - row.expected.value) / size)}",
         error,
-        "yes" if row.is_kept else "**no**",
+        "yes" if row.is_kept else f"**no**{_excuse(row)}",
     )
+
+
+def _excuse(row: Row) -> str:
+    """That the machine may be what was measured."""
+    if row.busy is None or row.busy < FULL:
+        return ""
+    return f": the processors were {row.busy:.0%} busy"
 
 
 def _agreements(found: Sequence[Agreement]) -> str:

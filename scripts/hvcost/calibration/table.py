@@ -26,7 +26,10 @@ from hvcost.tools import load_tool, options_of
 
 @dataclass(frozen=True)
 class Row:
-    """A metric of a tool on a link: what it has to be, and what it was."""
+    """A metric of a tool on a link: what it has to be, and what it was.
+
+    `busy`: the share of all processors' time that was used meanwhile, by whatever.
+    """
 
     setting: Setting
     where: str
@@ -34,6 +37,7 @@ class Row:
     metric: Metric
     expected: Expected
     figures: Figures
+    busy: float | None
 
     @property
     def is_kept(self) -> bool | None:
@@ -71,9 +75,9 @@ def rows(measured: Sequence[Measured], tells: Property) -> list[Row]:
     found = []
     for each in measured:
         for tool, workload in each.workloads.items():
-            for metric in metrics_of(tool):
+            for metric, role in metrics_of(tool).items():
                 rule = rule_of(metric)
-                if rule is None or tells not in rule.tells or tells not in each.setting.tells:
+                if role == DETAIL or rule is None or tells not in {*rule.tells} & {*each.setting.tells}:
                     continue
                 figures = each.figures(tool, metric.name)
                 case = Case(
@@ -84,7 +88,9 @@ def rows(measured: Sequence[Measured], tells: Property) -> list[Row]:
                     figures.resolution,
                 )
                 if wanted := expected(case):
-                    found.append(Row(each.setting, each.where, tool, metric, wanted, figures))
+                    found.append(
+                        Row(each.setting, each.where, tool, metric, wanted, figures, each.busy(tool))
+                    )
     return found
 
 
@@ -92,11 +98,12 @@ def agreements(measured: Sequence[Measured]) -> list[Agreement]:
     """All pairs of a tool and the first one with the same primary metric, on links that tell the rate."""
     found = []
     for each in measured:
-        if each.setting.tells != ("rate",):
-            continue
         first: dict[str, str] = {}
         for tool in each.runs:
             metric = load_tool(tool).metrics[0]
+            rule = rule_of(metric)
+            if rule is None or "rate" not in {*rule.tells} & {*each.setting.tells}:
+                continue
             other = first.setdefault(metric.name, tool)
             if other != tool and (ratios := _ratios(each, metric, other, tool)):
                 found.append(Agreement(each.setting, metric, (other, tool), ratios))
