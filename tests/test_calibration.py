@@ -15,6 +15,7 @@ from hvcost.calibration.expectations import (
     IMPAIRED,
     RATES,
     REPETITIONS,
+    Bare,
     Case,
     Setting,
     expected,
@@ -31,6 +32,7 @@ from hvcost.tools import completed, load_tool, options_of, tool_names
 DELAYED = Setting(("delay",), delay_ms=10)
 LOSSY = Setting(("loss",), loss_percent=5)
 RATED = RATES[1]
+QUICK = Bare(0.3, 0.4, 0.5)
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,27 @@ def test_a_stream_fills_the_link() -> None:
 
 
 def test_a_delay_counts_both_ways_beside_what_there_is_without_it() -> None:
-    found = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=0.4))
+    found = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=QUICK))
     assert found
     assert found.value == pytest.approx(20.4)
     assert found.error < 1
     # What is slower by so much happens less often: from 1/0.4 to 1/20.4 in a millisecond.
-    rate = expected(Case(TRANSACTION_RATE, DELAYED, Options(), bare=1000 / 0.4))
+    rate = expected(Case(TRANSACTION_RATE, DELAYED, Options(), bare=Bare(2000, 2500, 2600)))
     assert rate
     assert rate.value == pytest.approx(1000 / 20.4)
 
 
+def test_what_a_machine_takes_by_itself_is_known_no_better_than_it_was_seen() -> None:
+    vague = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=Bare(0.3, 0.4, 2.4)))
+    sure = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=Bare(0.4, 0.4, 0.4)))
+    assert vague and sure
+    assert vague.error == pytest.approx(sure.error + 2.0)
+    assert vague.value == sure.value
+
+
 def test_the_step_of_the_last_digit_is_part_of_the_error() -> None:
-    coarse = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=0.4, resolution=1.0))
-    fine = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=0.4))
+    coarse = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=QUICK, resolution=1.0))
+    fine = expected(Case(ROUND_TRIP, DELAYED, Options(), bare=QUICK))
     assert coarse and fine
     assert coarse.error == pytest.approx(fine.error + 1.0)
 
@@ -73,15 +83,15 @@ def test_the_step_of_the_last_digit_is_part_of_the_error() -> None:
     [
         (THROUGHPUT, DELAYED, None),
         (THROUGHPUT, LOSSY, None),
-        (ROUND_TRIP, RATED, 0.4),
+        (ROUND_TRIP, RATED, QUICK),
         (ROUND_TRIP, DELAYED, None),
-        (ROUND_TRIP, BARE, 0.4),
+        (ROUND_TRIP, BARE, QUICK),
         (LOSS, RATED, None),
         (HOST_CPU, RATED, None),
     ],
 )
 def test_nothing_is_expected_where_nothing_can_be(
-    metric: Metric, setting: Setting, bare: float | None
+    metric: Metric, setting: Setting, bare: Bare | None
 ) -> None:
     assert expected(Case(metric, setting, Options(), bare)) is None
 

@@ -91,8 +91,17 @@ FOR_LONG = (RATES[0], BARE, Setting(("delay",), delay_ms=1))
 
 
 @dataclass(frozen=True)
+class Bare:
+    """What a tool says of a metric on the link BARE: the median, and between what it was seen."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Case:
-    """A metric on a link. `options`: the tool's. `bare`: its median on the link BARE, None if there is none.
+    """A metric on a link. `options`: the tool's. `bare`: what it was on the link BARE, None if that is unknown.
 
     `resolution`: one step of its last digit, in its unit.
     """
@@ -100,7 +109,7 @@ class Case:
     metric: Metric
     setting: Setting
     options: Any
-    bare: float | None = None
+    bare: Bare | None = None
     resolution: float = 0.0
 
 
@@ -129,10 +138,10 @@ def options_for(tool: str, setting: Setting) -> dict[str, Any]:
     """A workload of the tool for this link: short runs; what a tool has no option for is left out."""
     capacity_pps = udp_capacity_pps(setting.rate_mbit, MESSAGE_BYTES)
     wanted = {
-        "duration_s": max(1, math.ceil(ROUND_TRIPS * 2 * setting.delay_ms / 1000)),
+        "duration_s": _duration_s(setting),
         "count": 500,
         "idle_count": 100,
-        "interval_ms": 2,
+        "interval_ms": 4,
         "message_bytes": MESSAGE_BYTES,
         "packets_per_s": CALM_PPS if setting.is_impaired else min(round(OFFERED * capacity_pps), MOST_PPS),
         "trials": 6,
@@ -142,6 +151,11 @@ def options_for(tool: str, setting: Setting) -> dict[str, Any]:
     }
     known = {field.name for field in fields(load_tool(tool).Options)}
     return {"tool": tool, **{key: value for key, value in wanted.items() if key in known}}
+
+
+def _duration_s(setting: Setting) -> int:
+    """Long enough for a median of round trips, and for more than a few losses."""
+    return max(2 if setting.loss_percent else 1, math.ceil(ROUND_TRIPS * 2 * setting.delay_ms / 1000))
 
 
 def rule_of(metric: Metric) -> Rule | None:
@@ -196,19 +210,25 @@ def _delayed(case: Case, ways: int) -> Expected | None:
     added_ms = ways * case.setting.delay_ms
     if case.bare is None or not added_ms:
         return None
-    return Expected(case.bare + added_ms, DELAY_ERROR_MS + DELAY_ERROR * added_ms + case.resolution)
+    error_ms = DELAY_ERROR_MS + DELAY_ERROR * added_ms + _reach(case.bare)
+    return Expected(case.bare.median + added_ms, error_ms + case.resolution)
 
 
 def _paced(case: Case, ways: int) -> Expected | None:
     """A rate in 1/s of what happens one after the other, with so many ways in it."""
     added_ms = ways * case.setting.delay_ms
-    if not case.bare or not added_ms:
+    if case.bare is None or not case.bare.low or not added_ms:
         return None
-    one_ms = 1000 / case.bare + added_ms
-    error = (DELAY_ERROR_MS + DELAY_ERROR * added_ms) / one_ms
+    bare_ms = Bare(1000 / case.bare.high, 1000 / case.bare.median, 1000 / case.bare.low)
+    one_ms = bare_ms.median + added_ms
+    error = (DELAY_ERROR_MS + DELAY_ERROR * added_ms + _reach(bare_ms)) / one_ms
     # A run that ends by the clock cuts the last one short.
     cut = one_ms / (1000 * case.options.duration_s)
     return Expected(1000 / one_ms, 1000 / one_ms * (error + cut) + case.resolution)
+
+
+def _reach(bare: Bare) -> float:
+    return max(bare.high - bare.median, bare.median - bare.low)
 
 
 def _lost(case: Case) -> Expected | None:

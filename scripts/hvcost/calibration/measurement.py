@@ -13,7 +13,15 @@ import numpy as np
 
 from hvcost.analysis.intervals import Interval, median_interval
 from hvcost.calibration import lab as labs
-from hvcost.calibration.expectations import IMPAIRED, RATES, REPETITIONS, Setting, options_for, tools_for
+from hvcost.calibration.expectations import (
+    IMPAIRED,
+    RATES,
+    REPETITIONS,
+    Bare,
+    Setting,
+    options_for,
+    tools_for,
+)
 from hvcost.calibration.lab import Lab
 from hvcost.errors import ParseError
 from hvcost.hypervisors import RunningSystem, load_driver
@@ -48,6 +56,15 @@ class Figures:
     @property
     def interval(self) -> Interval | None:
         return median_interval(self.values)
+
+    @property
+    def bare(self) -> Bare | None:
+        """What links with a delay are compared with; None without a value."""
+        if (median := self.median) is None:
+            return None
+        reach = self.interval
+        low, high = (reach.low, reach.high) if reach else (self.values.min(), self.values.max())
+        return Bare(float(low), median, float(high))
 
     @property
     def resolution(self) -> float:

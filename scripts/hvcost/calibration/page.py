@@ -59,8 +59,9 @@ first, round by round. They agree if the median differs from 1 by no more than t
 ## Delay
 
 netem (tc-netem(8)) holds back each packet, in both directions. Expected is the median of the same tool and
-metric without delay, and what is added; error: {delay_error} of what is added, {delay_error_ms} ms, and a
-step of the tool's last digit. What happens one after the other also ends with a run, wherever it is.
+metric without delay, and what is added; error: {delay_error} of what is added, {delay_error_ms} ms, how far
+the interval without delay reaches, since a machine's own time is known no better, and a step of the tool's
+last digit. What happens one after the other also ends with a run, wherever it is.
 
 {delay}
 

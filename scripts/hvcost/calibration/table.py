@@ -84,7 +84,7 @@ def rows(measured: Sequence[Measured], tells: Property) -> list[Row]:
                     metric,
                     each.setting,
                     options_of(workload),
-                    bare.figures(tool, metric.name).median if bare else None,
+                    bare.figures(tool, metric.name).bare if bare else None,
                     figures.resolution,
                 )
                 if wanted := expected(case):
