@@ -101,7 +101,7 @@ class Bare:
 
 @dataclass(frozen=True)
 class Case:
-    """A metric on a link. `options`: the tool's. `bare`: what it was on the link BARE, None if that is unknown.
+    """A metric on a link. `options`: the tool's. `bare`: what it was on the link BARE, None if nobody knows.
 
     `resolution`: one step of its last digit, in its unit.
     """

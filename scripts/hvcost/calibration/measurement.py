@@ -40,10 +40,14 @@ SYSTEM = "bare-metal"
 
 @dataclass(frozen=True)
 class Figures:
-    """What the repetitions of a tool said of one metric: a value, or None; `reasons` are of those without."""
+    """What the repetitions of a tool said of one metric: a value, or None; `reasons` are of those without.
+
+    `failed` runs count; the others without a value are good ones, of which the tool does not tell it.
+    """
 
     readings: tuple[Value | None, ...]
     reasons: tuple[str, ...] = ()
+    failed: int = 0
 
     @cached_property
     def values(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -95,12 +99,12 @@ class Measured:
 
     def figures(self, tool: str, metric: str) -> Figures:
         """What a tool's repetitions said of a metric, in their order; nothing if it was not run here."""
-        found = [
-            run.said if isinstance(run.said, str) else run.said[metric] for run in self.runs.get(tool, ())
-        ]
+        runs = self.runs.get(tool, ())
+        found = [run.said if isinstance(run.said, str) else run.said[metric] for run in runs]
         return Figures(
             tuple(each if isinstance(each, Value) else None for each in found),
             tuple(dict.fromkeys(each for each in found if isinstance(each, str))),
+            sum(isinstance(run.said, str) for run in runs),
         )
 
     def busy(self, tool: str) -> float | None:

@@ -93,8 +93,8 @@ def page(measured: Sequence[Measured], day: datetime.date) -> str:
     every = [row for table in tables.values() for row in table]
     return PAGE.format(
         date=day.isoformat(),
-        kept=sum(row.is_kept is True for row in every),
-        all=len(every),
+        kept=sum(row.is_kept for row in every),
+        all=sum(row.is_told for row in every),
         machines=_machines(measured),
         versions=_versions(measured),
         repetitions=REPETITIONS,
@@ -156,7 +156,8 @@ def _row(row: Row) -> tuple[str, ...]:
     wanted = f"{_number(row.expected.value / size)} {unit}"
     error = f"{_number(row.expected.error / size)} {difference_unit(unit)}"
     if median is None:
-        return (*place, wanted, f"none: {row.figures.reasons[0]}", "", error, "**no value**")
+        verdict = "**no value**" if row.is_told else "not told"
+        return (*place, wanted, f"none: {row.figures.reasons[0]}", "", error, verdict)
     low, high = (interval.low / size, interval.high / size) if interval else (None, None)
     counted = len(row.figures.values)
     of = "" if counted == REPETITIONS else f" ({counted} of {REPETITIONS} runs)"
@@ -221,4 +222,6 @@ def _number(value: float) -> str:
 
 def _lines(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     every = [header, ["---"] * len(header), *lines]
+    if len(every) == 2:
+        return "There is nothing to compare."
     return "\n".join(f"| {' | '.join(line)} |" for line in every)

@@ -40,10 +40,15 @@ class Row:
     busy: float | None
 
     @property
-    def is_kept(self) -> bool | None:
-        """Whether the median is within the stated error; None if no run had a value."""
+    def is_told(self) -> bool:
+        """Whether there should be a value: no tool tells a percentile of a few round trips."""
+        return bool(self.figures.median is not None or self.figures.failed)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the median is there and within the stated error."""
         median = self.figures.median
-        return None if median is None else self.expected.is_kept(median)
+        return median is not None and self.expected.is_kept(median)
 
 
 @dataclass(frozen=True)
