@@ -12,6 +12,7 @@ import pytest
 from hvcost.environments import network
 from hvcost.errors import ParseError
 from hvcost.machines.background import Background
+from hvcost.machines.inside import Inside
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
 from hvcost.model.metric import Value
@@ -141,3 +142,14 @@ def test_a_socket_of_a_namespace_is_usable_from_outside(
     listener.close()
     with pytest.raises(OSError):
         network.open_tcp(client.namespace, str(LINK.host), 7000, 1)
+
+
+def test_a_namespace_of_a_machine_is_a_machine(machine: LocalConnection) -> None:
+    inside = Inside("inside", LocalConnection("outside", machine.journal), str(machine.namespace))
+    ask = ["readlink", "/proc/self/ns/net"]
+    wanted = machine.run(ask).stdout.strip()
+    assert inside.run(ask).stdout.strip() == wanted
+    with inside.shell() as shell:
+        assert shell.ask("readlink /proc/self/ns/net").strip() == wanted
+    assert not inside.succeeds(["false"])
+    assert {command.machine for command in machine.journal.commands} >= {"inside"}

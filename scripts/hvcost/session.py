@@ -178,40 +178,68 @@ def measure(
                 commands=journal.commands,
             )
             record.write_session(session, folder)
-            with _set_up(spec, operation, driver, system) as bench:
+            with recorder(spec, operation, driver, system, session, journal) as recorded:
                 for run in runs:
                     progress(run.number, len(runs))
-                    before = len(journal.commands)
-                    seen = _repetition(spec, run, bench)
-                    result = _judged(
-                        Record(
-                            environment=session.environment,
-                            system=session.system,
-                            boot=session.boot,
-                            workload=run.workload,
-                            repetition=run.repetition,
-                            status="failed" if seen.trouble else "ok",
-                            reason=seen.trouble,
-                            started_at=seen.started_at,
-                            order=Order(*position, run.number, len(runs), seed),
-                            spec={**session.spec, "workload": spec.workloads[run.workload]},
-                            outputs=seen.outputs,
-                            cpu_time_s=seen.cpu_time_s,
-                            proof=session.proof,
-                            facts=session.facts,
-                            start=session.commands,
-                            commands=journal.commands[before:],
-                            witnesses=seen.witnesses,
-                        )
-                    )
-                    if result.reason:
-                        log.warning("repetition %d failed: %s", run.repetition, result.reason)
+                    result = recorded(run, Order(*position, run.number, len(runs), seed))
                     record.write(result, folder / record.file_of(run.workload, run.repetition))
                     records.append(result)
                     if result.reason:
-                        _ended(bench.background)
                         _check_machines(run, result.reason, (operation.host, operation.client))
     return records
+
+
+# Runs one repetition and judges it; whatever gets in its way is the record's `reason`.
+Recorder = Callable[[Run, Order], Record]
+
+
+@contextmanager
+def recorder(
+    spec: SessionSpec,
+    operation: Operation,
+    driver: Hypervisor,
+    system: RunningSystem,
+    session: Session,
+    journal: Journal,
+) -> Iterator[Recorder]:
+    """What runs the repetitions of a session, one at a time, on a system that is up.
+
+    `spec` says what its workloads are, `session` what all its records have in common; `journal` is that of
+    all its machines. What is in the background stays between runs, unless a run fails, and is ended with the
+    block.
+    """
+    with _set_up(spec, operation, driver, system) as bench:
+
+        def recorded(run: Run, order: Order) -> Record:
+            before = len(journal.commands)
+            seen = _repetition(spec, run, bench)
+            result = _judged(
+                Record(
+                    environment=session.environment,
+                    system=session.system,
+                    boot=session.boot,
+                    workload=run.workload,
+                    repetition=run.repetition,
+                    status="failed" if seen.trouble else "ok",
+                    reason=seen.trouble,
+                    started_at=seen.started_at,
+                    order=order,
+                    spec={**session.spec, "workload": spec.workloads[run.workload]},
+                    outputs=seen.outputs,
+                    cpu_time_s=seen.cpu_time_s,
+                    proof=session.proof,
+                    facts=session.facts,
+                    start=session.commands,
+                    commands=journal.commands[before:],
+                    witnesses=seen.witnesses,
+                )
+            )
+            if result.reason:
+                log.warning("repetition %d failed: %s", run.repetition, result.reason)
+                _ended(bench.background)
+            return result
+
+        yield recorded
 
 
 def _emulator(operation: Operation) -> Facts | None:

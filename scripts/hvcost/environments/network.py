@@ -14,14 +14,15 @@ import ctypes
 import hashlib
 import logging
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hvcost.errors import MachineError
+from hvcost.machines.base import Connection
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.inside import Inside
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
 
@@ -37,6 +38,8 @@ CLONE_NEWNET = 0x40000000  # <sched.h>; os.setns exists from Python 3.12 on
 WIRE_OVERHEAD_BYTES = 24
 BURST_S = 0.002
 QUEUE_S = 0.05
+# The shaper's name in tc(8), whose queue can be replaced.
+SHAPER = "1:"
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 
 
@@ -46,7 +49,7 @@ def prefix_of(state: Path) -> str:
 
 
 @contextlib.contextmanager
-def namespace(computer: LocalConnection, name: str) -> Iterator[str]:
+def namespace(computer: Connection, name: str) -> Iterator[str]:
     """A new network namespace with its loopback up; gone afterwards with every process inside."""
     computer.run(["ip", "netns", "add", name])
     try:
@@ -56,13 +59,12 @@ def namespace(computer: LocalConnection, name: str) -> Iterator[str]:
         remove_namespace(computer, name)
 
 
-def remove_namespace(computer: LocalConnection, name: str) -> None:
+def remove_namespace(computer: Connection, name: str) -> None:
     """End the processes in a namespace of ours, by their id, and remove it with its interfaces."""
     deadline = Deadline(60, f"{computer.name}: ending the processes of namespace {name}")
     while pids := computer.run(["ip", "netns", "pids", name]).stdout.split():
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        # Some may have ended meanwhile.
+        computer.run(["kill", "-KILL", *pids], check=False)
         deadline.wait_a_little(0.02)
     computer.run(["ip", "netns", "delete", name])
 
@@ -79,7 +81,7 @@ def remove_leftovers(computer: LocalConnection, state: Path) -> list[str]:
 
 @contextlib.contextmanager
 def client_and_far_end(
-    computer: LocalConnection, name: str, link: Link, far_interface: str
+    computer: Connection, name: str, link: Link, far_interface: str
 ) -> Iterator[tuple[str, str]]:
     """Two namespaces joined by the link: the client's, set up, and the far one with `far_interface`.
 
@@ -95,12 +97,12 @@ def client_and_far_end(
              "peer", "name", far_interface, "netns", far]
         )  # fmt: skip
         for place, interface in ((client, CLIENT_INTERFACE), (far, far_interface)):
-            inside = LocalConnection(computer.name, computer.journal, place)
+            inside = Inside(computer.name, computer, place)
             # One frame per skb: of a larger one the shaper would count the framing only once.
             inside.run(["ip", "link", "set", interface, "mtu", str(link.mtu), "gso_max_segs", "1", "up"])
             # In one call: each feature is a word and its state.
             inside.run(["ethtool", "-K", interface, *(w for o in OFFLOADS for w in (o, "off"))])
-            inside.run(["tc", "qdisc", "add", "dev", interface, "root", *_shaper(link)])
+            inside.run(["tc", "qdisc", "add", "dev", interface, "root", "handle", SHAPER, *_shaper(link)])
         computer.run(
             ["ip", "-n", client, "address", "add", link.with_prefix(link.client), "dev", CLIENT_INTERFACE]
         )  # fmt: skip

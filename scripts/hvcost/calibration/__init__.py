@@ -1,0 +1,1 @@
+"""The instrument's calibration: what all tools say of links whose rate, delay and loss are known."""
