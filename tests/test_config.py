@@ -68,7 +68,7 @@ def complaint(content: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config", "quick", "local", "aa", "lab", "provided"])
+@pytest.mark.parametrize("name", ["config", "quick", "local", "aa", "lab", "thorough", "provided"])
 def test_configurations_of_the_project(name: str) -> None:
     result = config.read(ROOT / f"config/{name}.yaml", SCHEMA)
     assert ("bare-metal" in result.systems) == (name != "aa")
@@ -94,7 +94,7 @@ def test_default_experiment_puts_the_claims_of_the_study_to_the_test() -> None:
 
 def test_no_two_configurations_share_an_environment() -> None:
     names: list[str] = []
-    for file in ("config", "quick", "local", "aa", "lab", "provided"):
+    for file in ("config", "quick", "local", "aa", "lab", "thorough", "provided"):
         names += yaml.safe_load((ROOT / f"config/{file}.yaml").read_text())["environments"]
     assert len(names) == len(set(names))
 
