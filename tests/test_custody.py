@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -48,6 +49,8 @@ class Pipe:
 
     def receive(self, timeout_s: float) -> bytes:
         assert self.process.stdout
+        if not select.select([self.process.stdout], [], [], timeout_s)[0]:
+            raise DeadlineExceeded(f"the process said nothing within {timeout_s:g} s")
         return os.read(self.process.stdout.fileno(), 4096)
 
     def close(self) -> None:

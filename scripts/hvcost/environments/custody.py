@@ -45,7 +45,7 @@ STATES = {
 # It reads lines: `alive`; `take` with the numbers of lines of both batches, and the batches; `heard`; `done`.
 # Nobody has to read what it says, and nothing but KILL keeps it from putting back what it took.
 GUARD = r"""
-lock=$1 owner=$2 patience=$3 waits=$4 undo="" taken_s=0 complaints=""
+lock=$1 owner=$2 patience=$3 waits=$4 glance=$(($3 < 5 ? $3 : 5)) undo="" taken_s=0 complaints=""
 set -o noglob
 trap '' HUP PIPE
 heed() { trap 'exit 1' TERM INT QUIT; }
@@ -79,12 +79,18 @@ put_back() {
 }
 trap 'ignore; put_back; : >"$lock"; exec 9>&-; echo "given back" $complaints' EXIT
 echo locked
+# It waits a little at a time: a signal right before bash begins to wait is heard when that is over.
 hear() {
-    local since
-    since=$(uptime_s)
-    until read -r -t "$patience" word first second; do
-        [ $? -gt 128 ] && [ $(($(uptime_s) - since)) -lt "$patience" ] || return 1
+    local since up line="" piece
+    read -r since _ </proc/uptime
+    until IFS= read -r -t "$glance" piece; do
+        [ $? -gt 128 ] || return 1
+        line+=$piece
+        read -r up _ </proc/uptime
+        [ $((${up%%.*} - ${since%%.*})) -lt "$patience" ] || return 1
     done
+    set -- $line$piece
+    word=$1 first=$2 second=$3
 }
 lines() {
     for ((n = 0; n < $1; n++)); do IFS= read -r -t "$patience" line || exit 1; printf '%s\n' "$line"; done
