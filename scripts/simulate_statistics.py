@@ -68,8 +68,8 @@ tenth, runs by a hundredth).
 
 {latencies}
 
-A high percentile is that of a stall or of none, by chance; few runs do not show how long the longest are. So
-the interval of means is wrong too often there, and that of medians is not.
+A high percentile is that of a stall or of none, by chance, and few runs do not show how long the longest are.
+So the interval of means falls short in some of these lines, most of them beside a steady system.
 
 ## Any of ten pairs
 
