@@ -13,13 +13,14 @@ from typing import Any
 from hvcost import program
 from hvcost.environments import operation
 from hvcost.environments.check import Finding, examine_client, examine_end, examine_host, examine_way
+from hvcost.environments.client_limits import examine_limits
 from hvcost.environments.congestion import check_congestion_control
 from hvcost.environments.place import link_from
 from hvcost.errors import MachineError
 from hvcost.images.debian import read_package_list
 from hvcost.machines.base import Connection
 from hvcost.machines.journal import Journal
-from hvcost.tools import packages_of
+from hvcost.tools import load_tool, packages_of
 
 
 def check_all(environments: Iterable[Mapping[str, Any]], packages: Path) -> None:
@@ -37,7 +38,7 @@ def check_all(environments: Iterable[Mapping[str, Any]], packages: Path) -> None
 
 def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Finding]:
     """Findings on all machines of an environment."""
-    name, rate_mbit = spec["environment"], spec["link"]["rate_mbit"]
+    name, rate_mbit, mtu = spec["environment"], spec["link"]["rate_mbit"], spec["link"]["mtu"]
     connection, interface = spec["host"]["connection"], spec["client"]["interface"]
     if connection not in ("ssh", "provided"):
         yield Finding(f"{name} host", "works", "this computer plays it: nothing to check")
@@ -55,6 +56,15 @@ def check(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[Findin
             check_congestion_control(client, link_from(spec["link"]))
         for server in servers.values():
             yield from examine_way(client, interface, server["address"])
+        if not any("iperf" in load_tool(tool).packages for tool in tools):
+            return
+        peers = [server["address"] for server in servers.values()]
+        try:
+            with operation.client_alone(client, spec):
+                yield from examine_limits(client, interface, rate_mbit, mtu, peers)
+        except MachineError as error:
+            text = f"what limits it: {str(error).removeprefix(f'{client.name}: ')}"
+            yield Finding(client.name, "not known", text)
 
     def on_server(server: Connection) -> Iterator[Finding]:
         return examine_end(server, tools)

@@ -21,7 +21,7 @@ from hvcost import provenance
 from hvcost.environments import preparation
 from hvcost.environments.congestion import check_congestion_control
 from hvcost.environments.operation import check_host, in_operation
-from hvcost.environments.place import BRIDGE, Operation, Place
+from hvcost.environments.place import BRIDGE, CLIENT_PREFIX, Operation, Place
 from hvcost.environments.reachability import check_way
 from hvcost.errors import HvcostError, MachineError, ParseError, told
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver, versions
@@ -41,9 +41,6 @@ from hvcost.tools import NoOutput, Tool, load_tool, options_of, versions_of
 from hvcost.tools.verdict import WIRED, values
 
 log = logging.getLogger(__name__)
-
-# How the folders begin that only this session uses on the client, whatever user it is there.
-CLIENT_PREFIX = "/tmp/hvcost-{}-"
 
 
 @dataclass(frozen=True)

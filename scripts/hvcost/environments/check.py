@@ -1,7 +1,8 @@
 """What there is to know about real machines before anything is changed or measured on them.
 
-Nothing here changes a machine. What is found is of one of four kinds: it works, it will be changed, it is
-missing and somebody has to see to it, or a system cannot work on this machine.
+Nothing here changes a machine. What is found is of one of six kinds: it works, it will be changed, it will
+limit what is measured, it is not known, it is missing and somebody has to see to it, or a system cannot work
+on this machine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hvcost.machines.interfaces import interfaces
 from hvcost.machines.packages import missing_packages
 from hvcost.tools import Tool, load_tool, versions_of
 
-Kind = Literal["works", "will be changed", "missing", "cannot work"]
+Kind = Literal["works", "will be changed", "will limit", "not known", "missing", "cannot work"]
 
 
 @dataclass(frozen=True)

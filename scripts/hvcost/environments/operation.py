@@ -285,6 +285,22 @@ def _in_custody(
     return host, guard
 
 
+@contextlib.contextmanager
+def client_alone(client: Connection, spec: Mapping[str, Any]) -> Iterator[None]:
+    """The client of a real environment, which no measurement of ours uses until the block ends.
+
+    MachineError with who has it if it is locked there, as a session does; what is locked here is waited for.
+    """
+    with contextlib.ExitStack() as stack:
+        if spec["client"]["connection"] == "local":
+            stack.enter_context(locked(LOCK, "this computer is being measured"))
+        if spec["host"]["connection"] == "provided":
+            stack.enter_context(locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
+        else:
+            stack.enter_context(custody(client, waits=False))
+        yield
+
+
 def connected(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: bool = True) -> Connection:
     """A real machine, or this computer, as the configuration says it is reached."""
     if spec["connection"] == "ssh":

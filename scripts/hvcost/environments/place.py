@@ -15,6 +15,8 @@ from hvcost.model.link import Link
 REMOTE_FILES = "/var/lib/hvcost"
 REMOTE_RUNTIME = "/run/hvcost"
 BRIDGE = "hvcost-br0"
+# How the folders begin that are used on the client for a while, whatever user it is there.
+CLIENT_PREFIX = "/tmp/hvcost-{}-"
 
 
 @dataclass(frozen=True)
