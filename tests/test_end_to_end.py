@@ -85,7 +85,7 @@ def test_local_experiment_measures_and_proves_every_repetition(local: Workspace)
         for workload in WORKLOADS:
             measured = local.records("local", system, workload)
             assert [(one.status, one.reason) for one in measured] == [("ok", None)] * 3
-        records = local.records("local", system)
+        records = local.records("local", system, "tcp")
         for one in records:
             client, server = one.outputs["client"], one.outputs["server"]
             assert client.argv[:2] == ("iperf", "-c")
@@ -93,8 +93,8 @@ def test_local_experiment_measures_and_proves_every_repetition(local: Workspace)
             assert "congctl cubic" in str((one.facts["client"] or {})["route"])
             assert any("iperf" in command.argv for command in one.commands)
     expected = {"enabled": False, "status": "running", "vendor": "TCGTCGTCGTCG", "driver": "virtio_net"}
-    assert [evidence(one) for one in local.records("local", "qemu")] == [expected] * 3
-    boots = {(one.facts["guest"] or {})["boot_id"] for one in local.records("local", "qemu")}
+    assert [evidence(one) for one in local.records("local", "qemu", "tcp")] == [expected] * 3
+    boots = {(one.facts["guest"] or {})["boot_id"] for one in local.records("local", "qemu", "tcp")}
     assert len(boots) == 1
 
 
@@ -236,30 +236,30 @@ def test_emulated_experiment_measures_and_proves_every_repetition(emulated: Work
         for workload in WORKLOADS:
             measured = emulated.records("quick", system, workload)
             assert [(one.system, one.status, one.reason) for one in measured] == [(system, "ok", None)] * 2
-        records = emulated.records("quick", system)
+        records = emulated.records("quick", system, "tcp")
         vendor = "XenVMMXenVMM" if system == "xen" else "TCGTCGTCGTCG"
         assert {(one.facts["host"] or {})["cpuid_vendor"] for one in records} == {vendor}
         for one in records:
             assert one.cpu_time_s and sum(one.cpu_time_s.values()) > 0
-    assert [evidence(one)["enabled"] for one in emulated.records("quick", "qemu")] == [False] * 2
+    assert [evidence(one)["enabled"] for one in emulated.records("quick", "qemu", "tcp")] == [False] * 2
     kvm = {"enabled": True, "status": "running", "vendor": "KVMKVMKVM", "driver": "virtio_net"}
-    assert [evidence(one) for one in emulated.records("quick", "kvm")] == [kvm] * 2
-    for one in emulated.records("quick", "xen"):
+    assert [evidence(one) for one in emulated.records("quick", "kvm", "tcp")] == [kvm] * 2
+    for one in emulated.records("quick", "xen", "tcp"):
         assert one.proof["domain"]["config"]["c_info"]["type"] == "pv"
         assert one.proof["guest"]["hypervisor_type"] == "xen"
         assert one.proof["guest"]["driver"] == "vif"
         assert set(one.cpu_time_s or {}) == {"Domain-0", "hvcost-guest"}
-    for one in emulated.records("quick", "virtualbox"):
+    for one in emulated.records("quick", "virtualbox", "tcp"):
         assert one.proof["execution"]["said"] == "AMD-V w/ nested paging"
         assert one.proof["machine"]["nic1"] == "bridged"
         assert one.proof["guest"]["dmi_product"] == "VirtualBox"
-    for one in emulated.records("quick", "nspawn"):
+    for one in emulated.records("quick", "nspawn", "tcp"):
         assert one.proof["scope"]["MemoryMax"] == str(128 << 20)
         assert one.proof["guest"]["kernel"] == (one.facts["host"] or {})["kernel"]
 
 
 def test_all_systems_ran_on_one_kernel_and_one_emulator(emulated: Workspace) -> None:
-    every = [one for path in ("xen", "virtualbox", "kvm") for one in emulated.records("quick", path)]
+    every = [one for path in ("xen", "virtualbox", "kvm") for one in emulated.records("quick", path, "tcp")]
     assert len({(one.facts["host"] or {})["kernel"] for one in every}) == 1
     assert len({(one.facts["emulator"] or {})["qemu_version"] for one in every}) == 1
 

@@ -20,7 +20,7 @@ from hvcost.tools import load_tool, options_of
 from hvcost.tools.verdict import values
 from hypothesis import given
 from hypothesis import strategies as st
-from workspace import ROOT, Workspace
+from workspace import BESIDE, ROOT, Workspace
 
 # One folder per run: what each end said, and case.json, which says where it comes from and what is to be
 # read of it. Folders are named by the server's version, the client's, and what happened.
@@ -397,7 +397,7 @@ def test_runs_on_this_computer_count(tmp_path: Path) -> None:
             "packets": {"tool": "iperf3-udp", "duration_s": 1, "packets_per_s": 200},
         },
     }
-    workspace = Workspace(tmp_path)
+    workspace = Workspace(tmp_path, BESIDE)
     workspace.link_project()
     (workspace.folder / "iperf3.yaml").write_text(yaml.safe_dump(content))
     workspace.run("all", "--configfile", "iperf3.yaml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workspace import ROOT, Workspace
+from workspace import BESIDE, ROOT, Workspace
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,7 +19,7 @@ pytestmark = [
 def test_udp_is_measured(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
-    workspace = Workspace(folder)
+    workspace = Workspace(folder, BESIDE)
     workspace.link_project()
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hvcost.model.metric import Value
 from hvcost.tools.verdict import values
-from workspace import PARTS, ROOT, Workspace
+from workspace import BESIDE, PARTS, ROOT, Workspace
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +36,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         "environments": {"netperf": content["environments"]["local"]},
     }
     (folder / "netperf.yaml").write_text(yaml.safe_dump(content))
-    workspace = Workspace(folder)
+    workspace = Workspace(folder, BESIDE)
     workspace.run("all", "--configfile", "netperf.yaml")
     return workspace
 

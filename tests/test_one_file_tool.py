@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from hvcost.model import record
-from workspace import PARTS, ROOT, Workspace
+from workspace import BESIDE, PARTS, ROOT, Workspace
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,7 +93,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         "environments": {"one-file": content["environments"]["local"]},
     }
     (folder / "one-file.yaml").write_text(yaml.safe_dump(content))
-    workspace = Workspace(folder)
+    workspace = Workspace(folder, BESIDE)
     workspace.run("all", "--configfile", "one-file.yaml")
     return workspace
 

@@ -20,7 +20,7 @@ from hvcost.tools.round_trips import MEDIAN, check_answered, loss, percentile, p
 from hvcost.tools.verdict import values
 from hypothesis import given
 from hypothesis import strategies as st
-from workspace import ROOT, Workspace
+from workspace import BESIDE, ROOT, Workspace
 
 ADDRESS = "198.18.1.3"
 METRICS = (ROUND_TRIP, ROUND_TRIP_P90, ROUND_TRIP_P99, ROUND_TRIP_P999)
@@ -286,7 +286,7 @@ def test_the_increase_is_the_ratio_of_the_medians() -> None:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """This computer, measured with all three."""
-    workspace = Workspace(tmp_path_factory.mktemp("round-trips"))
+    workspace = Workspace(tmp_path_factory.mktemp("round-trips"), BESIDE)
     workspace.link_project()
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
