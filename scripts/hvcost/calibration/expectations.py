@@ -36,7 +36,7 @@ CALM_PPS = 500
 # A median of fewer is none.
 ROUND_TRIPS = 30
 # The search for a rate begins so many times below and above what is expected.
-SEARCH = 2
+SEARCH = 1.5
 # Of a stream in the other direction: an acknowledgement without data, for every second packet (RFC 5681).
 ACKNOWLEDGEMENT_BYTES = HEADER_BYTES + FRAMING_BYTES
 PACKETS_ACKNOWLEDGED = 2
@@ -139,7 +139,7 @@ def options_for(tool: str, setting: Setting) -> dict[str, Any]:
     capacity_pps = udp_capacity_pps(setting.rate_mbit, MESSAGE_BYTES)
     wanted = {
         "duration_s": _duration_s(setting),
-        "count": 500,
+        "count": 500 if setting.loss_percent else 250,
         "idle_count": 100,
         "interval_ms": 4,
         "message_bytes": MESSAGE_BYTES,

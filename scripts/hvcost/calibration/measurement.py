@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def measure(state: Path, host_image: Path) -> Iterator[Measured]:
 
 
 def on_link(setting: Setting, lab: Lab, tools: Sequence[str], repetitions: int) -> Measured:
-    """Measure a link that is in operation with these tools, in rounds of one run of each."""
+    """Measure a link that is in operation with these tools."""
     operation = lab.operation
     workloads = {tool: completed(options_for(tool, setting)) for tool in tools}
     spec = SessionSpec(
@@ -155,13 +155,24 @@ def on_link(setting: Setting, lab: Lab, tools: Sequence[str], repetitions: int) 
     )
     system = RunningSystem(operation.host, operation.host_address, {}, operation.runtime)
     runs: dict[str, list[Result]] = {tool: [] for tool in tools}
-    every = runs_of(spec)
+    every = _runs(setting, spec)
     log.info("%s, on %s: %d runs", setting, lab.where, len(every))
     with recorder(spec, operation, load_driver(SYSTEM)({}), system, session, lab.journal) as recorded:
         for run in every:
             result = recorded(run, _order(run, every))
             runs[run.workload].append(Result(_said(result), _busy(result, int(about["cpus"]))))
     return Measured(setting, lab.where, workloads, runs, about)
+
+
+def _runs(setting: Setting, spec: SessionSpec) -> list[Run]:
+    """Rounds of one run of each tool where they are compared with each other; else tool by tool.
+
+    A server then stays for all its runs: to start it takes longer than the run on a slow machine.
+    """
+    every = runs_of(spec)
+    if setting.is_impaired:
+        every.sort(key=lambda run: run.workload)
+    return [replace(run, number=number) for number, run in enumerate(every, start=1)]
 
 
 def _order(run: Run, every: Sequence[Run]) -> Order:
