@@ -394,7 +394,7 @@ def test_runs_on_this_computer_count(tmp_path: Path) -> None:
     workspace.link_project()
     (workspace.folder / "iperf3.yaml").write_text(yaml.safe_dump(content))
     workspace.run("all", "--configfile", "iperf3.yaml")
-    records = workspace.records("local", "bare-metal")
+    records = workspace.records("local", "bare-metal", "*")
     assert [(one.status, one.reason) for one in records] == [("ok", None)] * 6
     found = {one.workload: numbers(values(one)) for one in records}
     assert found["from-guest"]["streams"] == 3
