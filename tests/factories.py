@@ -137,11 +137,13 @@ def reading(
     took_s: float = 0.01,
     carried_bytes: int = 0,
     card: str = "speed 1000\nduplex full\n",
+    resent: int = 0,
 ) -> Reading:
     """What a machine says whose clock of the day is ahead of its uptime by so much."""
     real_s = ahead_s + uptime_s
     said = (
         f"clocks {real_s + 0.001:.6f} {uptime_s:.2f} {real_s + 0.002:.6f}\n"
+        f"Tcp: RetransSegs\nTcp: {resent}\n"
         f"rx_bytes {carried_bytes}\ntx_bytes 0\n{card}"
     )
     return Reading(machine, said, asked_s, asked_s + took_s)
@@ -155,10 +157,11 @@ def witness(
     carried_bytes: int = 10**12,
     took_s: float = 0.01,
     card: str = "speed 1000\nduplex full\n",
+    resent: int = 0,
 ) -> Witness:
     """A machine before and after a run of ten seconds; its clock may be stepped, or go at another rate."""
     return Witness(
-        reading(machine, took_s=took_s, card=card),
+        reading(machine, took_s=took_s, card=card, resent=1000),
         reading(
             machine,
             ahead_s=1.79e9 + stepped_s,
@@ -167,6 +170,7 @@ def witness(
             took_s=took_s,
             carried_bytes=carried_bytes,
             card=card,
+            resent=1000 + resent,
         ),
     )
 

@@ -11,11 +11,11 @@ from hvcost.analysis import measurements, rows
 from hvcost.analysis.cells import cells
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.comparisons import Question, comparisons
-from hvcost.analysis.metrics import analysed, known, metrics_of
+from hvcost.analysis.metrics import analysed, derived, known, metrics_of
 from hvcost.analysis.samples import Sample, samples
 from hvcost.model.description import Claim
-from hvcost.model.metric import HOST_CPU, THROUGHPUT, Metric
-from hvcost.model.record import Record
+from hvcost.model.metric import HOST_CPU, THROUGHPUT, Metric, Value
+from hvcost.model.record import Record, Witness
 
 LINKS = {"env1": {"rate_mbit": 1000, "mtu": 1500}}
 SYSTEMS = ("bare-metal", "kvm")
@@ -45,6 +45,41 @@ def test_processor_time_is_that_of_all_who_spent_it_per_gigabit_that_arrived() -
     assert found.value == pytest.approx(4.0, rel=0.01)
     assert found.resolution == pytest.approx(0.03, rel=0.01)
     assert found.role == "secondary"
+
+
+def with_direction(record: Record, direction: str) -> Record:
+    return replace(record, spec={**record.spec, "workload": {"tool": "iperf", "direction": direction}})
+
+
+@pytest.mark.parametrize(("direction", "value"), [("to-guest", 7.0), ("from-guest", 90.0)])
+def test_retransmissions_are_what_the_sender_s_kernel_counted_per_gigabit(
+    direction: str, value: float
+) -> None:
+    """Whatever iperf prints of them, and whatever the receiver's machine sent again."""
+    record = factories.raw_record(
+        100e6,
+        witnesses={
+            "client": factories.witness(resent=7),
+            "server": factories.witness("env1 guest", resent=90),
+            "host": factories.witness("env1 host", resent=400),
+        },
+    )
+    found = derived(with_direction(record, direction), {"transferred": Value(1e9 / 8)})["retransmissions"]
+    assert found == Value(value, 1.0)
+
+
+def test_retransmissions_that_nobody_read_are_not_available() -> None:
+    """In files of the time before they were, of any age; the rest of the run counts."""
+    old = factories.witness()
+    old = Witness(*(replace(each, said=each.said.replace("Tcp:", "")) for each in (old.before, old.after)))
+    for witnesses, reason in (
+        (None, "not available: nobody read the client’s kernel for what TCP sent again"),
+        ({"client": old}, "not available: env1 client: its kernel was not read for what TCP sent again"),
+    ):
+        table = measurements.from_records([factories.raw_record(100e6, witnesses=witnesses)])
+        rows_of = {row.metric: (row.status, row.reason) for row in table}
+        assert rows_of["retransmissions"] == ("unavailable", reason)
+        assert rows_of["throughput"] == ("ok", "")
 
 
 def test_xen_prints_its_processor_time_more_coarsely() -> None:

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
-# The study's iperf printed no enhanced reports, and its runs were of one stream.
-NEVER_PRINTED = {"retransmissions", "fairness"}
+# The study's kernels were not read for what TCP sent again, and its runs were of one stream.
+NEVER_MEASURED = {"retransmissions", "fairness"}
 TABLES = ("env1/statistics.csv", "env2/statistics.csv", "comparisons.csv", "claims.csv")
 
 
@@ -111,7 +111,7 @@ def test_all_repetitions_of_the_study_are_there(study: Path) -> None:
         for cell in rows.read(rows.CellStatistics, study / environment / "statistics.csv")
     ]
     assert {(cell.planned, cell.failed) for cell in cells} == {(10, 0)}
-    assert {cell.metric for cell in cells if cell.ok != 10} == NEVER_PRINTED
+    assert {cell.metric for cell in cells if cell.ok != 10} == NEVER_MEASURED
     assert [cell.metric for cell in cells].count("throughput") == 10
     assert [cell.metric for cell in cells].count("host_cpu") == 10
 
@@ -185,7 +185,7 @@ def test_one_session_of_ten_is_not_taken_for_ten_values(study: Path, tmp_path: P
     change_description(folder, boots=10)
     assert reanalysed(folder).returncode == 0
     every = rows.read(rows.CellStatistics, folder / "env1/statistics.csv")
-    cells = [cell for cell in every if cell.metric not in NEVER_PRINTED]
+    cells = [cell for cell in every if cell.metric not in NEVER_MEASURED]
     assert {(cell.level, cell.values, cell.effect_low) for cell in cells} == {("session", 1, None)}
     comparisons = rows.read(rows.PairComparison, folder / "comparisons.csv")
     assert {row.verdict for row in comparisons} == {rows.TOO_FEW}

@@ -125,6 +125,21 @@ def test_outputs_are_recorded_by_role_with_the_witnesses_of_all_machines() -> No
     assert set(seen.witnesses) == {"client", "host", "server"}
 
 
+@pytest.mark.parametrize(("direction", "is_asked"), [("to-guest", False), ("from-guest", True)])
+def test_a_guest_is_asked_what_it_sent_again_only_if_it_sends(
+    monkeypatch: pytest.MonkeyPatch, direction: str, is_asked: bool
+) -> None:
+    """In a guest of two translations that takes as long as a program; the client is asked always."""
+    monkeypatch.setitem(
+        cast(dict[str, Any], SPEC.workloads), "tcp", {"tool": "iperf", "direction": direction}
+    )
+    guest = server(factories.server_output(44e6))
+    seen = repetition(GOOD, guest)
+    assert set(seen.witnesses) == {"client", "host", "server"}
+    count = sum("resent" in request for request in guest.asked)
+    assert count == (2 if is_asked else 0)
+
+
 def test_what_went_wrong_first_is_told_first() -> None:
     seen = repetition(says(1, "", "connect failed"), server("", is_gone=True))
     assert seen.trouble == (

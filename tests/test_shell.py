@@ -74,6 +74,7 @@ def test_clocks_and_cards_are_read_without_a_program(shell: Shell) -> None:
     witness.check_clocks(Witness(before, witness.ask(shell, "lo")))
     assert witness.card(before).carried_bytes >= 0
     assert witness.card(before).speed_mbit is None
+    assert witness.resent(Witness(before, witness.ask_sender(shell))) >= 0
 
 
 def test_a_locale_with_a_comma_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
 from hvcost.machines import facts
 from hvcost.machines.local import LocalConnection
+from hvcost.model.metric import RETRANSMISSIONS
 from hvcost.model.options import checked
 from hvcost.model.process import MOST_IN_BACKGROUND, Process, Where, course_of
 from hvcost.tools import (
@@ -73,6 +74,12 @@ def test_without_output_nothing_is_known(name: str) -> None:
     first = next(step for step in course_of(tool.processes(tool.Options(), ADDRESS)).steps)
     with pytest.raises(NoOutput, match=f"^{first.role}: no output was recorded"):
         tool.read(tool.Options(), {})
+
+
+@every_tool
+def test_who_sends_is_known_of_tools_that_tell_what_was_sent_again(name: str) -> None:
+    tool = load_tool(name)
+    assert (RETRANSMISSIONS in tool.metrics) == (tool.sender(tool.Options()) is not None)
 
 
 @every_tool

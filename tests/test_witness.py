@@ -103,3 +103,35 @@ def test_a_card_that_does_not_tell_its_speed_is_no_reason_to_complain(shell: She
 def test_an_interface_that_is_not_there_is_no_witness(shell: Shell) -> None:
     with pytest.raises(ParseError, match=r"lab host: its network card does not count bytes"):
         witness.card(witness.ask(shell, "eth9"))
+
+
+def test_what_tcp_sends_again_is_counted_in_the_machine_s_own_network(
+    machine: LocalConnection, shell: Shell
+) -> None:
+    """Nobody answers there, so that TCP asks for the connection again; nobody else is in this namespace."""
+    before = witness.ask(shell, "lo")
+    assert "Tcp: RetransSegs\nTcp: 0\n" in before.said
+    machine.run(["ip", "link", "set", "lo", "up"])
+    machine.run(["ip", "link", "set", CARD, "up"])
+    machine.run(["ip", "address", "add", "198.18.0.1/24", "dev", CARD])
+    machine.run(["ip", "neigh", "add", "198.18.0.2", "lladdr", "02:00:00:00:00:02", "dev", CARD])
+    assert not machine.succeeds(["timeout", "2.5", "bash", "-c", "echo >/dev/tcp/198.18.0.2/9"])
+    after = witness.ask_sender(shell)
+    counted = machine.run(["cat", "/proc/net/snmp"]).stdout.splitlines()
+    names, counts = (line.split() for line in counted if line.startswith("Tcp:"))
+    again = int(dict(zip(names, counts, strict=True))["RetransSegs"])
+    assert witness.resent(Witness(before, after)) == again > 0
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("clocks 1000.5 10.00 1000.9\n", "its kernel was not read"),
+        ("Tcp: Other\nTcp: 4\n", "its kernel was not read"),
+        ("Tcp: RetransSegs\nTcp: 2\n", "its kernel began anew"),
+    ],
+)
+def test_a_count_that_is_none_is_refused(said: str, complaint: str) -> None:
+    before = Reading("here", "Tcp: RetransSegs\nTcp: 3\n", 0.0, 1.0)
+    with pytest.raises(ParseError, match=f"^here: {complaint}"):
+        witness.resent(Witness(before, Reading("here", said, 2.0, 3.0)))

@@ -32,7 +32,7 @@ from hvcost.machines.base import Connection
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.shell import Shell
-from hvcost.machines.witness import ask, ask_clocks, check_wire
+from hvcost.machines.witness import ask, ask_clocks, ask_sender, check_wire
 from hvcost.model import record
 from hvcost.model.link import Link
 from hvcost.model.process import Course, Process, course_of
@@ -364,10 +364,12 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
     troubles: list[str] = []
     running: list[Background] = []
     server: Reading | None = None
+    is_sender = tool.sender(options) == "server"
+    ask_server = ask_sender if is_sender else ask_clocks
     with _noted(troubles):
         running = bench.background.ready(course.servers)
         if running or course.steps[-1].on == "server":
-            server = ask_clocks(bench.server)
+            server = ask_server(bench.server)
         before = {role: ask(*card) for role, card in bench.cards.items()}
         before_s = bench.cpu_time_s()
         _run_steps(bench, course, tool, options, seen)
@@ -376,12 +378,14 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
     fault = _fault(tool, options, seen)
     with _noted(troubles):
         is_good = not troubles and fault is None
-        after = None if running or server is None else ask_clocks(bench.server)
+        after: Reading | None = None
         for each in running:
             after = each.await_report(partial(_is_complete, tool, options, seen, is_good=is_good))
             seen.outputs[each.process.role] = each.end
-        if server and after:
-            seen.witnesses["server"] = Witness(server, after)
+        if server:
+            # Who waits for a report has asked for the clocks already.
+            last = ask_server(bench.server) if is_sender or after is None else after
+            seen.witnesses["server"] = Witness(server, last)
     if troubles:
         # What got in the way later must not hide what went wrong first.
         seen.trouble = "; then: ".join(filter(None, (fault, *troubles)))

@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from hvcost.errors import ConfigError
-from hvcost.model.metric import HOST_CPU, HOST_CPU_PACKET, HOST_CPU_TRANSACTION, Metric, Value
+from hvcost.errors import ConfigError, ParseError
+from hvcost.machines.witness import resent
+from hvcost.model.metric import (
+    HOST_CPU,
+    HOST_CPU_PACKET,
+    HOST_CPU_TRANSACTION,
+    RETRANSMISSIONS,
+    Metric,
+    Value,
+)
 from hvcost.model.record import Record
-from hvcost.tools import PACKETS, TRANSACTIONS, TRANSFERRED, load_tool, tool_names
+from hvcost.tools import PACKETS, TRANSACTIONS, TRANSFERRED, load_tool, options_of, tool_names
 
 PRIMARY = "primary"
 SECONDARY = "secondary"
@@ -20,12 +28,13 @@ DETAIL = "detail"
 # What /proc/stat counts is printed to a hundredth of a second (proc(5)); Xen prints tenths (xl(1), list).
 TICK_S = 0.01
 XEN_TICK_S = 0.1
+BYTES_PER_GIGABIT = 1e9 / 8
 # The host's processor time is told per work that was done: in which metric, and for how much work in seconds.
 # A tool has the metric of the first of these that is among its details.
 WORK = {
     TRANSACTIONS: (HOST_CPU_TRANSACTION, 1e6),
     PACKETS: (HOST_CPU_PACKET, 1e6),
-    TRANSFERRED: (HOST_CPU, 1e9 / 8),
+    TRANSFERRED: (HOST_CPU, BYTES_PER_GIGABIT),
 }
 PROCESSOR_TIMES = tuple(metric for metric, _unit in WORK.values())
 
@@ -61,11 +70,32 @@ def known() -> Mapping[str, Metric]:
 
 def derived(record: Record, values: Mapping[str, Value | str]) -> dict[str, Value | str]:
     """What follows from a record and the figures of its tool; a text says why there is none."""
+    found: dict[str, Value | str] = {}
+    workload = record.spec["workload"]
+    sender = load_tool(workload["tool"]).sender(options_of(workload))
+    if sender is not None:
+        arrived = values[TRANSFERRED.name]
+        found[RETRANSMISSIONS.name] = (
+            _retransmissions(record, sender, arrived.value) if isinstance(arrived, Value) else arrived
+        )
     for work, (metric, unit) in WORK.items():
         if work.name in values:
             done = values[work.name]
-            return {metric.name: _host_cpu(record, done.value / unit) if isinstance(done, Value) else done}
-    return {}
+            found[metric.name] = _host_cpu(record, done.value / unit) if isinstance(done, Value) else done
+            break
+    return found
+
+
+def _retransmissions(record: Record, sender: str, arrived_bytes: float) -> Value | str:
+    """What the sender's TCP sent again per gigabit that arrived, by its kernel's count."""
+    try:
+        count = resent((record.witnesses or {})[sender])
+    except KeyError:
+        return f"not available: nobody read the {sender}’s kernel for what TCP sent again"
+    except ParseError as error:
+        return f"not available: {error}"
+    gigabits = arrived_bytes / BYTES_PER_GIGABIT
+    return Value(count / gigabits, 1 / gigabits)
 
 
 def _host_cpu(record: Record, units: float) -> Value | str:

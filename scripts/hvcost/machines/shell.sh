@@ -28,6 +28,15 @@ card() {
     done
 }
 
+# How often TCP has sent a segment again since the boot, in the shell's network namespace: name and value of the
+# twelfth column of /proc/net/snmp's lines of TCP. BusyBox's shell reads the thousand bytes up to there one by one.
+resent() {
+    [ ! -r /proc/net/snmp ] || while read -r protocol _ _ _ _ _ _ _ _ _ _ _ column _; do
+        [ "$protocol" != Tcp: ] || echo "Tcp: $column"
+        case $protocol$column in Tcp:[0-9]*) break ;; esac
+    done </proc/net/snmp
+}
+
 # Whether somebody listens at a TCP port, or has bound a UDP port, in hexadecimal. Listening sockets have the
 # state 0A in /proc/net/tcp, bound ones 07 in /proc/net/udp, and 01 if they are for one client (proc(5)).
 is_taken() {

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from hvcost.errors import ConfigError, ParseError
 from hvcost.model.metric import Metric, Value
@@ -81,9 +81,16 @@ class Tool(ABC):
           exit code is not known.
         """
 
+    def sender(self, options: Any) -> Literal["client", "server"] | None:
+        """Whose kernel is asked how often TCP sent something again; None if it is nobody's.
+
+        A tool that has a sender has RETRANSMISSIONS among its metrics.
+        """
+        return None
+
     @abstractmethod
     def read(self, options: Any, outputs: Mapping[str, End]) -> Mapping[str, Value | str]:
-        """Values of all metrics and details by name, from the outputs by role.
+        """Values of all metrics and details by name, from the outputs by role; RETRANSMISSIONS is not its.
 
         A text in place of a value says why a good run does not have this one, such as a percentile of too
         few round trips. The primary metric always has one.

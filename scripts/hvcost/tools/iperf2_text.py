@@ -12,8 +12,8 @@ The parser is strict, because a wrong number is worse than a missing one:
 - A line that reports trouble spoils the run. iperf says so on standard error, and still prints a
   report and exits with 0 (a server that died, a connection that was reset): parse standard output
   with standard error after it.
-- Retransmissions are taken from iperf 2.1 alone (`-e`), which asks the kernel at the end of a stream. iperf
-  2.2 prints a 0, or with `-i` what there had been when it last looked: up to a half less than the kernel's.
+- What iperf prints of retransmissions (`-e`) is left alone: iperf 2.2 prints a 0, or with `-i` what there had
+  been when it last looked, up to a half less than the kernel's count.
 
 What a text alone does not tell: cut right after its first interval report, or from a client that
 was interrupted, it reads as a complete, shorter run; CSV of several streams, cut after the first,
@@ -50,9 +50,6 @@ _AMOUNTS = re.compile(r"^ +(\S+) ([KMGTP]?)Bytes? +(\S+) ([KMGTP]?)(bits?|Bytes?
 # What follows in enhanced reports (`-e`): of one who writes, and of one who reads.
 _WRITES = re.compile(r"^[0-9]+/[0-9]+ +[0-9]+ +\S+ us +\S+$", re.ASCII)
 _READS = re.compile(r"^[0-9]+=[0-9]+(?::[0-9]+){7}$", re.ASCII)
-# iperf 2.1 has these columns, and counts retransmissions to a stream's end.
-_COUNTED = re.compile(r"^\[ ID\] .* Rtry +Cwnd/RTT\(var\)", re.MULTILINE)
-_RETRANSMISSIONS = re.compile(r"^[0-9]+/[0-9]+ +([0-9]{1,12}) +\S+/[0-9]+\([0-9]+\) us +\S+$", re.ASCII)
 _SEGMENTS = re.compile(r" \(icwnd/mss/irtt=[0-9]+/([0-9]{1,9})/[0-9]+\)")
 # Lines of options that also begin with an interval, but hold no amounts of data.
 _OTHER_REPORT = re.compile(r"^ +(?:\S*PDF:|OWD Delays|L2 processing|[0-9]+ datagrams)")
@@ -101,9 +98,7 @@ class Measurement:
 
     A resolution is one step of the last digit that was printed. `stream_rates_bps`: of each stream. `ports`:
     the client's, one per stream, as this end saw them; empty if the output does not tell. `mss_bytes`: sizes
-    of segments that the connections began with, without headers; empty likewise. `retransmissions`: of all
-    streams, as this end's kernel had counted them when it had written its last; None if the output does not
-    tell, as that of a receiver.
+    of segments that the connections began with, without headers; empty likewise.
     """
 
     role: Role
@@ -116,7 +111,6 @@ class Measurement:
     stream_rates_bps: tuple[float, ...]
     ports: frozenset[int] = frozenset()
     mss_bytes: frozenset[int] = frozenset()
-    retransmissions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,6 @@ class _Printed:
     ports: frozenset[int] = frozenset()
     mss_bytes: frozenset[int] = frozenset()
     is_duplex: bool = False
-    is_counted: bool = False
 
 
 def parse(text: str) -> Measurement:
@@ -165,7 +158,7 @@ def parse_duplex(text: str) -> tuple[Measurement, Measurement]:
     if (len(written), len(read), len(reports)) != (1, 1, 2) or not are_marked:
         raise ParseError("there is not one report of each direction: the output is incomplete")
     sent = _measurement(replace(printed, reports={"sent": written}, totals=[]))
-    received = _measurement(replace(printed, reports={"received": read}, totals=[], is_counted=False))
+    received = _measurement(replace(printed, reports={"received": read}, totals=[]))
     return sent, received
 
 
@@ -224,7 +217,6 @@ def _printed(text: str, lines: Sequence[str]) -> _Printed:
         ports=frozenset(ports),
         mss_bytes=frozenset(int(size) for remark in remarks for size in _SEGMENTS.findall(remark)),
         is_duplex=any("(full-duplex)" in remark for remark in remarks),
-        is_counted=bool(_COUNTED.search(text)),
     )
 
 
@@ -368,16 +360,7 @@ def _measurement(printed: _Printed) -> Measurement:
         stream_rates_bps=tuple(each.rate.value for each in wholes),
         ports=printed.ports,
         mss_bytes=printed.mss_bytes,
-        retransmissions=_retransmissions(wholes) if printed.is_counted else None,
     )
-
-
-def _retransmissions(wholes: Sequence[_Report]) -> int:
-    """Sum of all streams: iperf's own, of a server that sends, is in the wrong columns."""
-    found = [_RETRANSMISSIONS.search(each.columns) for each in wholes]
-    if None in found:
-        raise ParseError("cut or unreadable report: it does not say how much was transmitted again")
-    return sum(int(each[1]) for each in found if each)
 
 
 def _whole(reports: Sequence[_Report], name: str) -> _Report:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hvcost.errors import ParseError
 from hvcost.model.metric import FAIRNESS, RETRANSMISSIONS, THROUGHPUT, Value
 from hvcost.model.process import Process
 from hvcost.model.record import End
@@ -28,7 +27,6 @@ from hvcost.tools import (
 
 TO_GUEST = "to-guest"
 FROM_GUEST = "from-guest"
-BITS_PER_GIGABIT = 1e9
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,9 @@ class Iperf3(Tool):
     def expected_s(self, options: Iperf3Options) -> float:
         return float(options.duration_s)
 
+    def sender(self, options: Iperf3Options) -> iperf3_report.Role:
+        return "client" if options.direction == TO_GUEST else "server"
+
     def processes(self, options: Iperf3Options, address: str) -> tuple[Process, ...]:
         arguments = ["-R"] if options.direction == FROM_GUEST else []
         if options.streams > 1:
@@ -89,7 +90,7 @@ class Iperf3(Tool):
         return iperf3_report.processes(address, options.duration_s, arguments)
 
     def read(self, options: Iperf3Options, outputs: Mapping[str, End]) -> Mapping[str, Value | str]:
-        """The receiver's bytes count, and the retransmissions that their sender saw. See the module."""
+        """The receiver's bytes count. See the module."""
         to_guest = options.direction == TO_GUEST
         ordered = {
             "protocol": "TCP",
@@ -101,15 +102,11 @@ class Iperf3(Tool):
             ordered["blksize"] = options.length_bytes
         client = iperf3_report.read_client(output_of(outputs, "client"), ordered)
         server = iperf3_report.read_server(output_of(outputs, "server"), client)
-        sender, receiver = (client, server) if to_guest else (server, client)
+        receiver = server if to_guest else client
         received = receiver.own
         seconds = max(client.own.seconds, received.seconds)
-        gigabits = received.bytes * 8 / BITS_PER_GIGABIT
-        if sender.own.retransmissions is None:
-            raise ParseError(f"{sender.role}: it does not tell how often it sent something again")
         return {
             "throughput": Value(received.bytes * 8 / seconds, receiver.slack_bytes * 8 / seconds),
-            "retransmissions": Value(sender.own.retransmissions / gigabits, 1 / gigabits),
             "fairness": _fairness(received.streams),
             "transferred": Value(float(received.bytes), float(receiver.slack_bytes)),
             "duration": Value(seconds),

@@ -68,15 +68,11 @@ class Datagrams:
 
 @dataclass(frozen=True)
 class Flow:
-    """What was sent, or what was received. `streams`: bytes of each stream; of UDP there is one.
-
-    `retransmissions` are a TCP sender's.
-    """
+    """What was sent, or what was received. `streams`: bytes of each stream; of UDP there is one."""
 
     seconds: float
     bytes: int
     streams: tuple[int, ...]
-    retransmissions: int | None
     datagrams: Datagrams | None
 
     @property
@@ -221,15 +217,12 @@ def _report(role: Role, said: Mapping[str, Any]) -> Report:
 def _tcp(end: Mapping[str, Any], way: Way) -> Flow:
     whole = end[f"sum_{way}"]
     parts = [stream["sender" if way == "sent" else "receiver"] for stream in end["streams"]]
-    keys = ("bytes", "retransmits") if "retransmits" in whole else ("bytes",)
-    for key in keys:
-        if sum(_count(part, key) for part in parts) != _count(whole, key):
-            raise ValueError(f"`{key}` of the streams and of their sum do not agree")
+    if sum(_count(part, "bytes") for part in parts) != _count(whole, "bytes"):
+        raise ValueError("`bytes` of the streams and of their sum do not agree")
     return Flow(
         seconds=_seconds(whole),
         bytes=_count(whole, "bytes"),
         streams=tuple(_count(part, "bytes") for part in parts),
-        retransmissions=_count(whole, "retransmits") if "retransmits" in whole else None,
         datagrams=None,
     )
 
@@ -250,7 +243,7 @@ def _udp(end: Mapping[str, Any], way: Way) -> Flow:
         out_of_order=_count(part, "out_of_order"),
         jitter_ms=_number(whole, "jitter_ms"),
     )
-    return Flow(_seconds(whole), size, (size,), None, datagrams)
+    return Flow(_seconds(whole), size, (size,), datagrams)
 
 
 def _seconds(whole: Mapping[str, Any]) -> float:
