@@ -119,9 +119,10 @@ def _machines(measured: Sequence[Measured]) -> str:
     for where, one in found.items():
         told = {tells for each in measured if each.where == where for tells in each.setting.tells}
         about = [str(one.facts[key]) for key in ("system", "cpu_model") if key in one.facts]
+        processors = counted(int(one.facts.get("cpus", 0)), "processor")
         lines.append(
             f"- {sentence_case(where)} ({listed(each for each in _PROPERTIES if each in told)}): "
-            f"{listed(about)}, {counted(int(one.facts.get('cpus', 0)), 'processor')}, Linux {one.facts.get('kernel')}."
+            f"{listed(about)}, {processors}, Linux {one.facts.get('kernel')}."
         )
     return "\n".join(lines)
 
