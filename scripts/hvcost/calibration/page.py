@@ -22,7 +22,7 @@ from hvcost.calibration.table import Agreement, Row, agreements, rows, without_r
 from hvcost.model.metric import THROUGHPUT, Metric
 from hvcost.report.numbers import bracketed, rounded
 from hvcost.tools import tool_names, versions_of
-from hvcost.wording import difference_unit, listed, sentence_case
+from hvcost.wording import counted, difference_unit, listed, sentence_case
 
 # From this share on, processors may be what limits a run.
 FULL = 0.85
@@ -119,9 +119,10 @@ def _machines(measured: Sequence[Measured]) -> str:
     for where, one in found.items():
         told = {tells for each in measured if each.where == where for tells in each.setting.tells}
         about = [str(one.facts[key]) for key in ("system", "cpu_model") if key in one.facts]
+        processors = counted(int(one.facts.get("cpus", 0)), "processor")
         lines.append(
             f"- {sentence_case(where)} ({listed(each for each in _PROPERTIES if each in told)}): "
-            f"{listed(about)}, {one.facts.get('cpus')} processors, Linux {one.facts.get('kernel')}."
+            f"{listed(about)}, {processors}, Linux {one.facts.get('kernel')}."
         )
     return "\n".join(lines)
 
@@ -159,8 +160,8 @@ def _row(row: Row) -> tuple[str, ...]:
         verdict = "**no value**" if row.is_told else "not told"
         return (*place, wanted, f"none: {row.figures.reasons[0]}", "", error, verdict)
     low, high = (interval.low / size, interval.high / size) if interval else (None, None)
-    counted = len(row.figures.values)
-    of = "" if counted == REPETITIONS else f" ({counted} of {REPETITIONS} runs)"
+    told = len(row.figures.values)
+    of = "" if told == REPETITIONS else f" ({told} of {REPETITIONS} runs)"
     return (
         *place,
         wanted,
