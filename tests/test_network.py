@@ -63,7 +63,7 @@ def test_the_link_carries_what_a_wire_carries_and_no_more(
     [
         {"tool": "iperf", "direction": "from-guest"},
         {"tool": "iperf", "direction": "from-guest", "streams": 3, "mss": 1000, "length_bytes": 8192},
-        {"tool": "iperf", "bytes": 2_000_000, "streams": 2},
+        {"tool": "iperf", "bytes": 10_000_000, "streams": 2},
         {"tool": "iperf-duplex"},
     ],
     ids=str,

@@ -18,7 +18,7 @@ import yaml
 from hvcost.analysis import rows
 from hvcost.machines.local import LocalConnection
 from openssh import Machines
-from workspace import Workspace
+from workspace import BESIDE, Workspace
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,7 +91,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     computer = LocalConnection("this computer")
     home: Path = tmp_path_factory.mktemp("home")
     with openssh.switched(computer, "rack", home, ADDRESSES) as machines:
-        workspace = Workspace(tmp_path_factory.mktemp("rack"), machines.within)
+        workspace = Workspace(tmp_path_factory.mktemp("rack"), (*machines.within, *BESIDE))
         workspace.link_project()
         yield Rack(machines, workspace)
 
