@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hvcost import tools
 from hvcost.errors import ConfigError
 from hvcost.model import description
 from hvcost.model.sweep import Point, Sweep
@@ -58,7 +59,7 @@ def test_a_workload_is_made_for_each_value_with_all_other_options() -> None:
     result = experiment(made)
     assert made == before
     assert result.workloads == {
-        f"tcp-streams-{n}": {"tool": "iperf", "duration_s": 3, "streams": n, "window": None}
+        f"tcp-streams-{n}": tools.completed({"tool": "iperf", "duration_s": 3, "streams": n})
         for n in (1, 4, 16)
     }
     (sweep,) = result.sweeps

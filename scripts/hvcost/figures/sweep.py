@@ -82,9 +82,14 @@ class Curves:
 def all_curves(environments: Sequence[Environment], cells: Sequence[CellStatistics]) -> list[Curves]:
     """What there are figures of: each sweep with each of its metrics.
 
-    A sweep of environments has figures of the workloads that are not swept themselves.
+    A sweep of environments has figures of the workloads that are not swept themselves. A metric that nobody
+    can have has none.
     """
-    measured = dict.fromkeys((c.environment, c.workload, c.metric, c.role) for c in cells)
+    measured = dict.fromkeys(
+        (c.environment, c.workload, c.metric, c.role)
+        for c in cells
+        if c.role == PRIMARY or c.ok or not c.unavailable
+    )
     found: dict[Curves, None] = {}
     for environment in environments:
         for sweep in environment.sweeps:

@@ -151,7 +151,9 @@ def render(results: Results) -> str:
     environment.filters["beside_of"] = numbers.beside_of
     environment.filters["sentence_case"] = sentence_case
     environment.tests["number"] = lambda part: isinstance(part, Number)
-    answers = [Answer(place, tuple(headlines(place))) for place in results.places]
+    said = [Answer(place, tuple(headlines(place))) for place in results.places]
+    # Where all is swept, the sweeps are the answer.
+    answers = [each for each in said if each.headlines or not each.place.statistics.rows]
     overviews = [(place, overview(place, results.comparisons.rows)) for place in results.places]
     cells = [cell for place in results.places for cell in primary(place)]
     titles = dict.fromkeys(g.metric.title for each in answers for g in each.headlines if g.is_primary)
