@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -20,6 +20,7 @@ from hvcost.model.metric import Metric, Value
 from hvcost.model.options import checked
 from hvcost.model.process import MOST_IN_BACKGROUND, Process, course_of
 from hvcost.model.record import End
+from hvcost.wording import listed
 
 # A tool that moves bulk data has this among its details: the network cards have to have carried it.
 TRANSFERRED = Metric("transferred", "byte", "transferred data")
@@ -31,6 +32,15 @@ DURATION = Metric("duration", "s", "duration")
 STREAMS = Metric("streams", "1", "streams")
 CLIENT_THROUGHPUT = Metric("client_throughput", "bit/s", "throughput as the client saw it")
 SERVER_THROUGHPUT = Metric("server_throughput", "bit/s", "throughput as the server saw it")
+
+# Who receives, as the configuration names it.
+TO_GUEST = "to-guest"
+FROM_GUEST = "from-guest"
+
+# A client may end its clock a little before the time it was given.
+DURATION_TOLERANCE = 0.01
+# A report cannot be of a longer time than its program ran. This is for what two computers' clocks differ.
+OVERLONG_S = 0.05
 
 # In place of the system's, to see what a run would consist of.
 ANY_ADDRESS = "198.18.0.3"
@@ -113,6 +123,39 @@ def check_exit(role: str, end: End) -> None:
     if end.exit_code not in (0, None):
         said = end.stderr.strip() or end.stdout.strip() or "nothing"
         raise ParseError(f"{role}: ended with exit code {end.exit_code} and said: {said}")
+
+
+def check_lasted(seconds: float, ordered_s: float) -> None:
+    """ParseError if the client's report is of a shorter run than was ordered."""
+    if seconds < ordered_s * (1 - DURATION_TOLERANCE):
+        raise ParseError(f"client: the report is of {seconds:g} s instead of {ordered_s:g} s")
+
+
+def check_within(seconds: float, client: End) -> None:
+    """ParseError if the client's report is of a longer time than its program ran."""
+    if client.duration_s is not None and seconds > client.duration_s + OVERLONG_S:
+        raise ParseError(
+            f"client: the report is of {seconds:g} s, but the run took {client.duration_s:g} s: "
+            f"the clock of {client.machine} was stepped"
+        )
+
+
+def check_ports(client: Iterable[int], server: Iterable[int]) -> None:
+    """ParseError unless the server saw the client at the ports that the client had."""
+    ours, theirs = sorted(client), sorted(server)
+    if ours != theirs:
+        raise ParseError(
+            f"server: its client was at port {listed(theirs)}, ours at {listed(ours)}: "
+            "they are not of the same run"
+        )
+
+
+def fairness_of(shares: Sequence[float]) -> Value:
+    """Jain's index of what streams got: 1 if all have as much, 1/n if one of n has everything.
+
+    Jain, Chiu, Hawe 1984, DEC-TR-301; RFC 5166, 2.3.1.
+    """
+    return Value(sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares)))
 
 
 @cache

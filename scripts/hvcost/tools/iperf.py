@@ -29,14 +29,21 @@ from hvcost.model.record import End
 from hvcost.tools import (
     CLIENT_THROUGHPUT,
     DURATION,
+    FROM_GUEST,
     SERVER_THROUGHPUT,
     STREAMS,
+    TO_GUEST,
     TRANSFERRED,
     Tool,
     check_exit,
+    check_lasted,
+    check_ports,
+    check_within,
+    fairness_of,
     output_of,
 )
 from hvcost.tools.iperf2_text import GREETING, PORT, Measurement, Role, parse
+from hvcost.wording import listed
 
 # Linux grows a socket's send buffer up to 4 MiB (tcp_wmem); the sender waits while it drains.
 SEND_BUFFER_BITS = 8 * 4 * 1024**2
@@ -45,10 +52,6 @@ CONNECT_ROOM_S = 60.0
 # How long a run by bytes takes is not known before. This is for the plan alone: the study's link.
 TYPICAL_BPS = 100e6
 
-# A client may end its clock a little before the time it was given.
-DURATION_TOLERANCE = 0.01
-# A report cannot be of a longer time than its program ran. This is for what two computers' clocks differ.
-OVERLONG_S = 0.05
 # A client that is stopped in the middle of a write does not count what it has written of this block (iperf's
 # default length of a buffer), and the server may get it all the same.
 BLOCK_BYTES = 128 * 1024
@@ -60,8 +63,6 @@ UNWITNESSED_TOLERANCE_S = 2.0
 
 Heard = TypeVar("Heard")
 
-TO_GUEST = "to-guest"
-FROM_GUEST = "from-guest"
 DURATION_S = 10
 
 WINDOW: Mapping[str, Any] = {
@@ -186,13 +187,8 @@ def check_unwitnessed(options: IperfOptions, outputs: Mapping[str, End]) -> None
 
 def check_time(client: Measurement, end: End, ordered_s: float) -> None:
     """ParseError if the client's report is of a shorter run than was ordered, or a longer than there was."""
-    if client.duration_s < ordered_s * (1 - DURATION_TOLERANCE):
-        raise ParseError(f"client: the report is of {client.duration_s:g} s instead of {ordered_s:g} s")
-    if end.duration_s is not None and client.duration_s > end.duration_s + OVERLONG_S:
-        raise ParseError(
-            f"client: the report is of {client.duration_s:g} s, but the run took {end.duration_s:g} s: "
-            f"the clock of {end.machine} was stepped"
-        )
+    check_lasted(client.duration_s, ordered_s)
+    check_within(client.duration_s, end)
 
 
 def check_same_run(sent: Measurement, arrived: Measurement, block_bytes: int = BLOCK_BYTES) -> None:
@@ -207,11 +203,8 @@ def check_same_run(sent: Measurement, arrived: Measurement, block_bytes: int = B
             f"server: the report is of {server.streams} streams, the client's of {client.streams}: "
             "they are not of the same run"
         )
-    if client.ports and server.ports and client.ports != server.ports:
-        raise ParseError(
-            f"server: its client was at port {_listed(server.ports)}, ours at {_listed(client.ports)}: "
-            "they are not of the same run"
-        )
+    if client.ports and server.ports:
+        check_ports(client.ports, server.ports)
     rounding = sent.transferred_resolution_bytes + arrived.transferred_resolution_bytes
     allowance = rounding + block_bytes * sent.streams
     if abs(sent.transferred_bytes - arrived.transferred_bytes) > allowance:
@@ -265,23 +258,19 @@ def _check_segments(role: Role, end: Measurement, mss: int | None) -> None:
     if mss is None or all(mss - TIMESTAMPS_BYTES <= size <= mss for size in end.mss_bytes):
         return
     raise ParseError(
-        f"{role}: its segments are of {_listed(end.mss_bytes)} bytes instead of {mss}: the link's MTU allows "
-        "no larger ones, or the system did not take the size (option mss)"
+        f"{role}: its segments are of {listed(sorted(end.mss_bytes))} bytes instead of {mss}: "
+        "the link's MTU allows no larger ones, or the system did not take the size (option mss)"
     )
 
 
 def _fairness(arrived: Measurement) -> Value | str:
-    """Jain's index of the streams' rates (Jain et al. 1984, DEC-TR-301; RFC 5166, 2.3.1)."""
+    """Jain's index of the streams' rates."""
     rates = arrived.stream_rates_bps
     if len(rates) < 2:
         return "one stream: there is nothing to share"
     if not any(rates):
         return f"the {arrived.role}’s iperf prints the rates of the streams as 0"
-    return Value(sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates)))
-
-
-def _listed(ports: frozenset[int]) -> str:
-    return ", ".join(map(str, sorted(ports)))
+    return fairness_of(rates)
 
 
 def _rate(end: Measurement) -> Value:

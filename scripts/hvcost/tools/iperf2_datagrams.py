@@ -30,7 +30,7 @@ from typing import Any
 from hvcost.errors import ParseError
 from hvcost.model.process import Bound, Process
 from hvcost.model.record import End
-from hvcost.tools.iperf import DURATION_TOLERANCE
+from hvcost.tools import check_lasted
 from hvcost.tools.iperf2_text import BYTES_PER_UNIT, PORT
 
 GREETING = "Server listening on UDP port"
@@ -152,8 +152,7 @@ def sent(text: str, duration_s: int) -> Sent:
     written = _only(_WRITTEN, own, "report of the whole run")
     numbered = int(_only(_SENT, own, "line that says how much it sent")[2])
     seconds = float(written[2])
-    if seconds < duration_s * (1 - DURATION_TOLERANCE):
-        raise ParseError(f"client: the report is of {seconds:g} s instead of {duration_s} s")
+    check_lasted(seconds, duration_s)
     if numbered - int(written[5]) not in (1, 2):
         raise ParseError(f"client: it wrote {written[5]} datagrams, but sent {numbered}")
     if not copy:

@@ -17,16 +17,16 @@ from hvcost.model.record import End
 from hvcost.tools import (
     CLIENT_THROUGHPUT,
     DURATION,
+    FROM_GUEST,
     SERVER_THROUGHPUT,
     STREAMS,
+    TO_GUEST,
     TRANSFERRED,
     Tool,
+    fairness_of,
     iperf3_report,
     output_of,
 )
-
-TO_GUEST = "to-guest"
-FROM_GUEST = "from-guest"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ TOOL = Iperf3()
 
 
 def _fairness(shares: Sequence[int]) -> Value | str:
-    """Jain's index: 1 if all shares are alike, 1/n if one of n has everything (Jain, Chiu, Hawe 1984)."""
+    """Jain's index of the streams' bytes."""
     if len(shares) == 1:
         return "one stream only: there is nothing to share"
-    return Value(sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares)))
+    return fairness_of(shares)

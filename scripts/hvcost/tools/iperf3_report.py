@@ -27,7 +27,7 @@ from hvcost.files import parse_json
 from hvcost.model.metric import Metric
 from hvcost.model.process import Listening, Process
 from hvcost.model.record import End
-from hvcost.tools import check_exit
+from hvcost.tools import check_exit, check_lasted, check_ports, check_within
 
 PACKAGES = ("iperf3",)
 VERSION_ARGV = ("iperf3", "--version")
@@ -37,10 +37,6 @@ PORT = 5201
 # 30 s, and itself waits for longer than 45 s when a guest has vanished.
 ROOM_S = 60.0
 
-# A client may end its clock a little before the time it was given.
-DURATION_TOLERANCE = 0.01
-# A report cannot be of a longer time than its program ran. This is for what two computers' clocks differ.
-OVERLONG_S = 0.05
 # What one end counted and what it told the other may differ by as much as came while it did both.
 COPY_TOLERANCE_S = 0.001
 # Rates are worked out before seconds are rounded to a microsecond.
@@ -132,13 +128,8 @@ def read_client(end: End, ordered: Mapping[str, Any]) -> Report:
         if report.test.get(key) != value:
             raise ParseError(f"client: {key} of the test is {report.test.get(key)!r} instead of {value!r}")
     seconds = report.own.seconds
-    if seconds < ordered["duration"] * (1 - DURATION_TOLERANCE):
-        raise ParseError(f"client: the report is of {seconds:g} s instead of {ordered['duration']} s")
-    if end.duration_s is not None and seconds > end.duration_s + OVERLONG_S:
-        raise ParseError(
-            f"client: the report is of {seconds:g} s, but the run took {end.duration_s:g} s: "
-            f"the clock of {end.machine} was stepped"
-        )
+    check_lasted(seconds, ordered["duration"])
+    check_within(seconds, end)
     if report.received.bytes > report.sent.bytes + report.slack_bytes:
         raise ParseError(
             f"client: {report.received.bytes} bytes arrived, but {report.sent.bytes} were sent: "
@@ -152,11 +143,7 @@ def read_server(end: End, client: Report) -> Report:
     report = _read("server", end)
     if report.cookie != client.cookie:
         raise ParseError("server: its test’s cookie is not the client’s: they are not of the same run")
-    if report.ports != client.ports:
-        raise ParseError(
-            f"server: its client was at port {_listed(report.ports)}, ours at {_listed(client.ports)}: "
-            "they are not of the same run"
-        )
+    check_ports(client.ports, report.ports)
     for key in sorted(report.test.keys() & client.test.keys()):
         if report.test[key] != client.test[key]:
             raise ParseError(
@@ -278,7 +265,3 @@ def _packets(flow: Flow) -> int:
 def _shown(flow: Flow) -> str:
     packets = f", {flow.datagrams.packets} packets" if flow.datagrams else ""
     return f"{flow.bytes} bytes in {flow.seconds:g} s{packets}"
-
-
-def _listed(ports: frozenset[int]) -> str:
-    return ", ".join(map(str, sorted(ports)))

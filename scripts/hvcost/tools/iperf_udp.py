@@ -15,8 +15,7 @@ from hvcost.errors import ParseError
 from hvcost.model.metric import JITTER, LOSS, OUT_OF_ORDER, PACKET_RATE, UDP_THROUGHPUT, Metric, Value
 from hvcost.model.process import Process
 from hvcost.model.record import End
-from hvcost.tools import DURATION, PACKETS, TRANSFERRED, Tool, check_exit, output_of
-from hvcost.tools.iperf import OVERLONG_S
+from hvcost.tools import DURATION, PACKETS, TRANSFERRED, Tool, check_exit, check_within, output_of
 from hvcost.tools.iperf2_datagrams import (
     MESSAGE,
     RATE,
@@ -105,11 +104,7 @@ def _sent(options: IperfUdpOptions, client: End) -> Sent:
     check_exit("client", client)
     check_trouble("client", client)
     said = sent(client.stdout, options.duration_s)
-    if client.duration_s is not None and said.seconds > client.duration_s + OVERLONG_S:
-        raise ParseError(
-            f"client: the report is of {said.seconds:g} s, but the run took {client.duration_s:g} s: "
-            f"the clock of {client.machine} was stepped"
-        )
+    check_within(said.seconds, client)
     if not said.keeps(options.packets_per_s):
         raise ParseError(f"client: {too_slow(said, options.packets_per_s)} (option packets_per_s)")
     return said
