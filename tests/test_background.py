@@ -112,6 +112,20 @@ def test_one_that_a_lost_session_has_left_is_ended(
         assert listening(machine) == ""
 
 
+def test_a_session_whose_end_is_noticed_late_leaves_the_next_ones_server(
+    machine: LocalConnection, shell: Shell, tmp_path: Path
+) -> None:
+    with machine.shell() as lost:
+        pid = lost.ask("echo $$").strip()
+        started(lost, IPERF, tmp_path / "server")
+        running = started(shell, IPERF, tmp_path / "server")
+    deadline = Deadline(60, "end of the lost session's shell")
+    while machine.succeeds(["test", "-e", f"/proc/{pid}"]):
+        deadline.wait_a_little(0.02)
+    assert listening(machine)
+    running.begin()
+
+
 def test_one_that_says_no_greeting_does_not_run_on(
     machine: LocalConnection, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

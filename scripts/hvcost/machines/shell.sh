@@ -81,7 +81,8 @@ start() {
     out=$1 err=$2 folder=$3
     shift 2
     launch "$@" || return 1
-    started="$started $folder"
+    read -r pid <"$folder/pid"
+    started="$started $folder=$pid"
     eval "exec $out<\"\$folder/stdout\" $err<\"\$folder/stderr\""
 }
 
@@ -132,5 +133,7 @@ while read -r number request; do
     eval "$request"
     printf '\n@%s %s\n' "$number" "$?"
 done
-# Nobody is there any more to end what was started.
-for folder in $started; do stop "$folder"; done
+# Nobody is there any more to end what was started. Where that was noticed late, the folder may be the next session's.
+for each in $started; do
+    read -r pid 2>/dev/null <"${each%=*}/pid" && [ "$pid" = "${each##*=}" ] && stop "${each%=*}"
+done
