@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hvcost.errors import CommandError, ConfigError, DeadlineExceeded, MachineError, ProofError
+from hvcost.errors import (
+    CommandError,
+    ConfigError,
+    DeadlineExceeded,
+    KernelPanic,
+    MachineError,
+    ProofError,
+)
 from hvcost.hypervisors import (
     Guest,
     GuestFiles,
@@ -207,8 +214,18 @@ def test_every_hypervisor_has_a_recorded_proof() -> None:
     assert {path.stem for path in PROOFS.glob("*.json")} == set(names())
 
 
-def test_a_guest_that_hangs_while_it_boots_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries = iter([DeadlineExceeded("env1 virtualbox: boot of the guest: not within 300 s")])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        DeadlineExceeded("env1 virtualbox: boot of the guest: not within 300 s"),
+        KernelPanic("env1 virtualbox: its kernel has panicked: Fatal exception"),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_a_guest_that_is_lost_while_it_boots_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, trouble: MachineError
+) -> None:
+    tries = iter([trouble])
 
     @contextmanager
     def booted(*_: object, **__: object) -> Iterator[BootedGuest]:
@@ -221,9 +238,7 @@ def test_a_guest_that_hangs_while_it_boots_is_started_again(monkeypatch: pytest.
     driver = load_driver("virtualbox")({})
     monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
     with driver.started(Scripted("host"), PLAN) as system:
-        assert system.proof["crashes_while_booting"] == [
-            "env1 virtualbox: boot of the guest: not within 300 s"
-        ]
+        assert system.proof["crashes_while_booting"] == [str(trouble)]
 
 
 HOTPLUG = "libxl: error: libxl_create.c:1727:domcreate_launch_dm: Domain 1:unable to add disk devices"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hvcost.errors import CommandError, DeadlineExceeded, MachineError
+from hvcost.errors import CommandError, DeadlineExceeded, KernelPanic, MachineError
 from hvcost.images.guest import FILES
 from hvcost.machines import shell as shells
 from hvcost.machines import witness
@@ -65,6 +65,48 @@ def test_an_answer_that_comes_too_late_is_not_the_next_one(shell: Shell) -> None
 def test_one_that_is_gone_is_named_with_its_last_words(shell: Shell) -> None:
     with pytest.raises(MachineError, match=r"here: it is gone; its last words: 'farewell"):
         shell.ask("echo farewell; exit 3")
+
+
+def test_one_that_says_nothing_at_all_is_not_asked_again(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shells, "LOST_S", 0.3)
+    with pytest.raises(DeadlineExceeded):
+        shell.ask("echo something; sleep 0.5", timeout_s=0.3)
+    assert shell.ask("echo good") == "good\n"
+    with pytest.raises(DeadlineExceeded):
+        shell.ask("sleep 0.5", timeout_s=0.3)
+    with pytest.raises(MachineError, match="here: it is lost: it said nothing in 0 s"):
+        shell.ask("echo good")
+
+
+# What a guest in VirtualBox said on its console.
+PANIC = (Path(__file__).parent / "data/consoles/panic.txt").read_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 100, len(PANIC)])
+def test_a_kernel_that_panics_is_lost_at_once(size: int) -> None:
+    """Here and there among the text, or as one piece; every later request says the same."""
+    pieces = [PANIC[start : start + size] for start in range(0, len(PANIC), size)]
+
+    class Console:
+        """Says the pieces, and nothing more."""
+
+        def send(self, data: bytes) -> None:
+            """Nobody hears it."""
+
+        def receive(self, timeout_s: float) -> bytes:
+            if not pieces:
+                raise DeadlineExceeded("silence")
+            return pieces.pop(0)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    shell = Shell("guest", Console(), Journal())
+    for _ in range(2):
+        with pytest.raises(KernelPanic, match="its kernel has panicked: Fatal exception in interrupt;"):
+            shell.ask("clocks")
 
 
 def test_clocks_and_cards_are_read_without_a_program(shell: Shell) -> None:

@@ -34,6 +34,10 @@ class DeadlineExceeded(MachineError):
     """Something took longer than it was allowed to."""
 
 
+class KernelPanic(MachineError):
+    """A machine's kernel has stopped by itself, and does nothing more."""
+
+
 class ProofError(HvcostError):
     """The guest does not run under what the configuration says."""
 

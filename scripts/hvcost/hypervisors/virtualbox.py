@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hvcost.errors import DeadlineExceeded, MachineError
+from hvcost.errors import DeadlineExceeded, KernelPanic, MachineError
 from hvcost.hypervisors import (
     GuestFiles,
     Hypervisor,
@@ -153,7 +153,7 @@ class Driver(Hypervisor):
             )
             try:
                 return stack.enter_context(booted)
-            except (GuruMeditation, DeadlineExceeded) as error:
+            except (GuruMeditation, DeadlineExceeded, KernelPanic) as error:
                 if len(crashes) == RESTARTS:
                     raise
                 log.warning("%s; it is started again", error)

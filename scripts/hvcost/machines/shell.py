@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hvcost.errors import CommandError, DeadlineExceeded, MachineError, shown
+from hvcost.errors import CommandError, DeadlineExceeded, KernelPanic, MachineError, shown
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
 from hvcost.machines.stream import Stream
@@ -23,9 +23,12 @@ START = '! command -v bash >/dev/null || exec bash -c "$1"; eval "$1"'
 READY = b"@ready"
 # The end of an answer: number and exit code.
 END = re.compile(rb"\n@(\d+) (\d+)\r?\n")
+# What a kernel says last, on the console of a guest.
+PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)\r?\n")
 READY_TIMEOUT_S = 60.0
 SHOWN_BYTES = 2000
 SILENCE_S = 5.0
+LOST_S = 60.0
 # After so much of it, another line is sent.
 PATIENCE_S = 1.0
 
@@ -40,7 +43,8 @@ def start_argv() -> list[str]:
 class Shell:
     """Asks the shell at the other end of `stream`, one request at a time.
 
-    `slowness` as of the machine's connection.
+    `slowness` as of the machine's connection. A machine whose kernel has panicked, or that said nothing at
+    all for longer than any request takes, is lost: later requests fail at once, for the same reason.
     """
 
     def __init__(self, name: str, stream: Stream, journal: Journal, slowness: float = 1.0) -> None:
@@ -50,6 +54,7 @@ class Shell:
         self._stream = stream
         self._unread = bytearray()
         self._last = 0
+        self._lost: MachineError | None = None
 
     def wait_until_ready(self, deadline: Deadline, check_alive: Callable[[], object] = lambda: None) -> None:
         """Until the other end has said that it takes requests.
@@ -65,7 +70,7 @@ class Shell:
         """What a command line says (shell.sh has functions for it), in the order in which it comes.
 
         Raises CommandError for an exit code other than 0, DeadlineExceeded if there is no answer within
-        `timeout_s` (times the machine's slowness), MachineError if the machine is gone.
+        `timeout_s` (times the machine's slowness), MachineError if the machine is gone or lost.
         """
         argv = ("eval", request)
         with self.journal.entry(self.name, argv) as entry:
@@ -78,18 +83,25 @@ class Shell:
 
     def exchange(self, request: str, timeout_s: float) -> tuple[int, bytes]:
         """Exit code and output of a command line."""
+        if self._lost:
+            raise type(self._lost)(str(self._lost))
         self._last += 1
         self._unread.clear()
         # The other end takes one line: a newline, which shlex has put between single quotes, is spelt out.
         line = request.replace("\n", r"'$'\n''")
         self._send(f"{self._last} {line}\n".encode())
         deadline = Deadline(timeout_s, f"{self.name}: `{shown([request])}`")
-        while not (answer := self._answer()):
-            # An interrupt of a serial port can get lost under nested translation. An empty line, which the
-            # other end ignores, raises the next one.
-            if not self._receive(deadline, PATIENCE_S):
-                log.debug("%s: silent for %g s", self.name, PATIENCE_S)
-                self._send(b"\n")
+        try:
+            while not (answer := self._answer()):
+                # An interrupt of a serial port can get lost under nested translation. An empty line, which
+                # the other end ignores, raises the next one.
+                if not self._receive(deadline, PATIENCE_S):
+                    log.debug("%s: silent for %g s", self.name, PATIENCE_S)
+                    self._send(b"\n")
+        except DeadlineExceeded:
+            if not self._unread and timeout_s >= LOST_S * self.slowness:
+                self._lost = MachineError(f"{self.name}: it is lost: it said nothing in {timeout_s:.0f} s")
+            raise
         return answer
 
     def seen(self) -> str:
@@ -129,4 +141,8 @@ class Shell:
         if not data:
             raise self._gone()
         self._unread += data
+        if panic := PANIC.search(self._unread):
+            why = panic[1].decode("utf-8", errors="replace")
+            self._lost = KernelPanic(f"{self.name}: its kernel has panicked: {why}; it said: {self.seen()!r}")
+            raise self._lost
         return True
