@@ -1,4 +1,5 @@
 # The experiment, and the functions by which rules ask for their part of it.
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
+from hvcost.machines import user_namespace
 from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
@@ -73,9 +75,13 @@ ALL_MACHINES = experiments.as_json(
     [EXPERIMENT.machines_spec(env) for env in EXPERIMENT.environments]
 )
 
-# Programs run on the Python that runs Snakemake, unless an environment of conda was asked for.
+# Programs end when the workflow does, and run on its Python unless an environment of conda was asked for.
+environment_variables = {user_namespace.WORKFLOW: os.getpid()}
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+    environment_variables["PATH"] = f'"{Path(sys.executable).parent}:$PATH"'
+shell.prefix(
+    f"export {' '.join(f'{name}={value}' for name, value in environment_variables.items())}; "
+)
 
 
 wildcard_constraints:
@@ -228,7 +234,9 @@ onstart:
         for job in workflow.dag.needrun_jobs()
         if not job.rule.norun
     ]
-    text, watch = run.at_start(EXPERIMENT, jobs, workflow.cores, Path(PLAN))
+    text, watch = checked(
+        run.at_start, EXPERIMENT, jobs, workflow.cores, Path(PLAN)
+    )
     say(text)
     if watch:
         logger.addHandler(watch)

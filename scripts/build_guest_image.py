@@ -33,4 +33,5 @@ if __name__ == "__main__":
         program.argument("--packages", type=Path, help="list of Debian packages"),
         program.json_argument("--tools", help="packages of the tools"),
         output="FOLDER",
+        apart=program.always,
     )

@@ -32,4 +32,5 @@ if __name__ == "__main__":
             "--needed", help="packages of hypervisors and tools, and which of their files are left out"
         ),
         output="FOLDER",
+        apart=program.always,
     )

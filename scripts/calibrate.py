@@ -1,6 +1,6 @@
 """Measure links whose rate, delay and loss are known with every tool, and write what the tools said of them.
 
-sudo python scripts/calibrate.py --output docs/calibration.md
+python scripts/calibrate.py --output docs/calibration.md
 
 It takes ten minutes, in which this computer should do nothing else. Where the kernel has no netem, delays and
 losses are made in an emulated machine, whose image has to be built before:
@@ -42,4 +42,5 @@ if __name__ == "__main__":
             help="folder of the emulated machine's disk",
         ),
         output="MD",
+        apart=program.always,
     )

@@ -1,70 +1,25 @@
 #!/bin/sh
-# Install what the experiment needs on this Debian computer: system packages, and a Python environment in .venv/.
-# Needs root. Can be repeated: what is there is left alone, and a second run takes a second.
-# Arguments: files with lists of further Debian packages.
+# Install what the experiment needs: Python packages in .venv/ and, for root on a Debian, the system's packages too.
+# Any other user is told what is missing. Can be repeated: what is there is left alone.
+# Arguments: files with lists of further system packages.
 set -eu
 cd "$(dirname "$0")/.."
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 say() { echo "install: $*"; }
 fail() { say "$*" >&2; exit 1; }
 
-[ "$(id -u)" -eq 0 ] || fail "needs root (packages, network namespaces): run it with sudo"
-command -v apt-get >/dev/null || fail "this is no Debian; install the packages of envs/system-packages.txt by hand"
-
-wanted=$(sed 's/#.*//' envs/system-packages.txt "$@")
-is_missing() { ! dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
-missing=""
-for package in $wanted; do
-    ! is_missing "$package" || missing="$missing $package"
-done
-
-# Guests on this computer run under the QEMU that the guests of emulated machines have (Debian 13's), or one near it.
-qemu_is_new() { dpkg --compare-versions "${1:-0}" ge 1:10; }
-qemu_version() { dpkg-query --show --showformat='${Version}' qemu-system-x86 2>/dev/null || true; }
-candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -vxF '(none)'; }
-codename() { (. /etc/os-release && echo "$VERSION_CODENAME"); }
-
-# Add a suite from the mirror of this computer's own release. Arguments: the file's name, suite, component, for what.
-add_suite() {
-    file=/etc/apt/sources.list.d/hvcost-$1.sources
-    uri=$(apt-get indextargets --format '$(SUITE) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
-        awk -v name="$(codename)" '$1 == name || $2 == name { print $3; exit }')
-    [ -n "$uri" ] || fail "apt has no source for $(codename); add $2 with its component $3 by hand, for $4"
-    say "adding $2 with its component $3 (for $4) in $file"
-    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n' \
-        "$uri" "$2" "$3" /usr/share/keyrings/debian-archive-keyring.gpg >"$file"
-    apt-get update -qq
-}
-
-# Without that by which this computer would start a server at once and at each boot (`autostart` of a tool).
-get() {
-    apt-get install -y -qq --no-install-recommends \
-        -o DPkg::Options::=--path-exclude=/etc/init.d/netperf \
-        -o DPkg::Options::=--path-exclude=/lib/systemd/system/irtt.service \
-        -o DPkg::Options::=--path-exclude=/usr/lib/systemd/system/irtt.service "$@" >/dev/null
-}
-
-if [ -n "$missing" ] || ! qemu_is_new "$(qemu_version)"; then
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    if ! qemu_is_new "$(qemu_version)" && ! qemu_is_new "$(candidate qemu-system-x86)"; then
-        suite="$(codename)-backports"
-        add_suite backports "$suite" main "QEMU 10"
-        say "installing qemu-system-x86 and qemu-utils from $suite"
-        get -t "$suite" qemu-system-x86 qemu-utils
-    fi
-    # Debian 12 has netperf in non-free. As from backports, nothing else comes from there unless it is asked for.
-    if is_missing netperf && ! candidate netperf >/dev/null; then
-        printf 'Package: *\nPin: release n=%s, c=non-free\nPin-Priority: 100\n' "$(codename)" \
-            >/etc/apt/preferences.d/hvcost-non-free.pref
-        add_suite non-free "$(codename)" non-free netperf
-    fi
-    say "installing$missing"
-    # shellcheck disable=SC2086
-    get $missing
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    scripts/install-packages.sh "$@"
 fi
-qemu_is_new "$(qemu_version)" || fail "QEMU is $(qemu_version), but 10.0 or newer is needed"
-
+missing=""
+for program in $(sed 's/#.*//; s/^[^ ]*//' envs/system-packages.txt "$@"); do
+    command -v "$program" >/dev/null || [ -f "$program" ] || missing="$missing $program"
+done
+[ -z "$missing" ] || fail "missing:$missing; on Debian, \`sudo scripts/install-packages.sh $*\` installs them; elsewhere, \
+the packages that envs/system-packages.txt lists are to be installed by hand"
+qemu=$(qemu-system-x86_64 --version | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p')
+[ "${qemu:-0}" -ge 10 ] || fail "qemu-system-x86_64 is of version $qemu, but 10 or newer is needed"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
 stamp=.venv/requirements.lock
 if ! cmp -s requirements.lock "$stamp"; then

@@ -10,6 +10,7 @@ from typing import Any
 
 from hvcost import files, program
 from hvcost.environments import acceleration, preparation
+from hvcost.environments.place import is_played
 from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
 
@@ -34,6 +35,11 @@ def prepare(
         log.warning("%s host: %s", prepared["environment"], acceleration.said_of(others))
 
 
+def is_apart(environment: Mapping[str, Any], **_: Any) -> bool:
+    """Whether networks and mounts of this computer are made for it."""
+    return is_played(environment["host"])
+
+
 if __name__ == "__main__":
     program.main(
         prepare,
@@ -51,4 +57,5 @@ if __name__ == "__main__":
         program.argument("--packages", type=Path, help="list of Debian packages"),
         program.argument("--state", type=Path, help="folder of emulated machines' disks"),
         output="JSON",
+        apart=is_apart,
     )

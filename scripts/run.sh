@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what is needed and run the experiment to its end. Arguments go to snakemake, for example
-#   sudo scripts/run.sh all --configfile config/quick.yaml
+#   scripts/run.sh all --configfile config/quick.yaml
 set -eu
 cd "$(dirname "$0")/.."
 scripts/install.sh

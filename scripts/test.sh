@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what is needed, check the source and run all tests. Arguments go to pytest, for example
-#   sudo scripts/test.sh -m "not slow"
+#   scripts/test.sh -m "not slow"
 set -eu
 cd "$(dirname "$0")/.."
 scripts/install.sh envs/test-packages.txt
@@ -11,5 +11,9 @@ ruff format --check
 mypy
 snakefmt --check Snakefile rules
 snakemake --lint
+# Tests make networks and mounts. As a user, in namespaces of the user's own, where the user is root of them.
+apart=""
+[ "$(id -u)" -eq 0 ] || apart="python scripts/apart.py"
 # One process for the tests that boot machines, which take their turns, and one for all others.
-exec pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder "$@"
+# shellcheck disable=SC2086
+exec $apart pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder "$@"

@@ -123,6 +123,16 @@ def test_defaults() -> None:
     assert "cpus" not in lab
 
 
+@pytest.mark.parametrize("hypervisor", ["nspawn", "xen", "bare-metal-dom0"])
+def test_what_needs_a_machine_of_its_own_does_not_run_on_this_computer(hypervisor: str) -> None:
+    content = changed("environments/env1/host", {"connection": "local"})
+    experiment(content)
+    content["systems"]["other"] = {"hypervisor": hypervisor}
+    said = complaint(content)
+    assert f"environments.env1.systems: 'other' ({hypervisor}) is not allowed on this computer" in said
+    assert "allowed: on a host whose connection is emulated or ssh" in said
+
+
 def test_computers() -> None:
     environments = experiment(MINIMAL).environments
     assert environments["env1"].computers == ("this_computer",)

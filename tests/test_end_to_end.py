@@ -13,8 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +159,8 @@ def test_a_guest_s_card_has_as_many_queues_as_the_options_say(workspace: Workspa
     assert (one.status, one.proof["guest"]["cpus"], one.proof["guest"]["rx_queues"]) == ("ok", 2, 2)
 
 
-def interrupted(workspace: Workspace, how: signal.Signals, name: str) -> list[str]:
-    """Start a session of a guest and interrupt it in its first run; the arguments for Snakemake."""
+def in_its_first_run(workspace: Workspace, name: str) -> tuple[subprocess.Popen[str], list[str]]:
+    """A session of a guest that is in its first run, and the arguments for Snakemake."""
     systems = {"qemu": {"hypervisor": "qemu"}}
     arguments = [f"results/{name}/measurements/qemu.csv", *variant(workspace, name, systems)]
     running = workspace.start(*arguments)
@@ -169,25 +168,36 @@ def interrupted(workspace: Workspace, how: signal.Signals, name: str) -> list[st
     while "run 1 of 1" not in workspace.output():
         assert running.poll() is None, workspace.output()
         deadline.wait_a_little(0.05)
-    os.killpg(running.pid, how)
-    assert running.wait() != 0
-    return arguments
+    return running, arguments
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_session_leaves_nothing_behind(workspace: Workspace, how: signal.Signals) -> None:
-    interrupted(workspace, how, f"by-{how.name.lower()}")
-    deadline = Deadline(30, "end of everything that was started")
+def nothing_is_left_soon(workspace: Workspace) -> None:
+    deadline = Deadline(60, "end of everything that was started")
     while left := workspace.left_behind():
         deadline.check(str(left))
-        time.sleep(0.1)
+        deadline.wait_a_little()
 
 
-def test_what_a_killed_session_left_is_cleaned_up_by_the_next(workspace: Workspace) -> None:
-    arguments = interrupted(workspace, signal.SIGKILL, "by-sigkill")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_session_leaves_nothing_behind(workspace: Workspace, how: signal.Signals) -> None:
+    running, _ = in_its_first_run(workspace, f"by-{how.name.lower()}")
+    os.killpg(running.pid, how)
+    assert running.wait() != 0
+    nothing_is_left_soon(workspace)
+
+
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["workflow", "workflow-and-programs"])
+def test_what_is_killed_leaves_nothing_and_is_measured_by_the_next_run(
+    workspace: Workspace, kill: Callable[[int, int], None]
+) -> None:
+    name = f"killed-by-{kill.__name__}"
+    running, arguments = in_its_first_run(workspace, name)
+    kill(running.pid, signal.SIGKILL)
+    running.wait()
+    nothing_is_left_soon(workspace)
     workspace.run(*arguments, "--unlock")
     workspace.run(*arguments)
-    assert [one.status for one in workspace.records("by-sigkill", "qemu")] == ["ok"]
+    assert [one.status for one in workspace.records(name, "qemu")] == ["ok"]
     assert workspace.left_behind() == []
 
 
@@ -220,8 +230,8 @@ def test_a_guest_that_is_killed_is_a_failed_repetition(workspace: Workspace) -> 
     log = workspace.folder / f"logs/measure_session/{name}/qemu/boot1.log"
     while "run 1 of 1" not in workspace.output() or "start 4 5" not in log.read_text():
         deadline.wait_a_little(0.05)
-    runtime = Path("/run") / network.prefix_of(workspace.state).rstrip("-") / "session/pid"
-    os.kill(int(runtime.read_text()), signal.SIGKILL)
+    (guest,) = (pid for pid, line in workspace.processes().items() if line.startswith("qemu-system-"))
+    os.kill(guest, signal.SIGKILL)
     assert running.wait() == 0, workspace.output()
     (failed,) = workspace.records(name, "qemu")
     assert failed.status == "failed"

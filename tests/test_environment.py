@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import logging
 import threading
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import pytest
 from hvcost.environments import operation
 from hvcost.environments.operation import in_operation
 from hvcost.environments.place import Place
+from hvcost.machines import locks
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
@@ -30,15 +32,14 @@ def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         return LocalConnection(name, journal)
 
     monkeypatch.setattr(operation, "connected", connected)
-    monkeypatch.setattr(operation, "RUNTIME", tmp_path)
-    for name in ("LOCK", "PROVIDED_LOCK"):
-        monkeypatch.setattr(operation, name, tmp_path / name)
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(locks, "FOLDERS", (tmp_path,))
     client = {"connection": "ssh", "address": "client", "interface": "eth1"}
     return Place("rack", LINK, {"connection": "provided"}, client, tmp_path / "state", None)
 
 
 def test_guests_that_are_provided_do_not_wait_for_this_computer(rack: Place) -> None:
-    with operation.LOCK.open("a") as busy:
+    with locks.of_computer("hvcost.lock").open("a") as busy:
         fcntl.flock(busy, fcntl.LOCK_EX)
         with in_operation(rack, Journal(), purpose="measure", needs_host=False):
             pass
@@ -57,7 +58,10 @@ def test_guests_that_are_provided_are_measured_by_one_checkout_at_a_time(
     with in_operation(rack, Journal(), purpose="measure", needs_host=False):
         second.start()
         deadline = Deadline(60, "second session waits")
-        while "waiting: machines that are left alone are being measured by process" not in caplog.text:
+        while (
+            f"waiting: machines that are left alone are being measured by {getpass.getuser()} in"
+            not in caplog.text
+        ):
             deadline.wait_a_little(0.02)
         assert second.is_alive()
     second.join()

@@ -113,22 +113,6 @@ def test_namespaces_and_their_processes_are_gone_afterwards(
     assert not list(network.NAMESPACES.glob(f"{network.prefix_of(tmp_path)}*"))
 
 
-def test_leftovers_of_a_killed_run_are_removed_and_those_of_another_are_not(
-    computer: LocalConnection, tmp_path: Path
-) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    names = [network.prefix_of(state) + "x-client" for state in (ours, theirs)]
-    for name in names:
-        computer.run(["ip", "netns", "add", name])
-    process = LocalConnection("left over", namespace=names[0]).start(["sleep", "60"])
-    try:
-        assert network.remove_leftovers(computer, ours) == [names[0]]
-        assert process.wait(5) != 0
-        assert (network.NAMESPACES / names[1]).exists()
-    finally:
-        network.remove_leftovers(computer, theirs)
-
-
 def test_a_socket_of_a_namespace_is_usable_from_outside(
     ends: tuple[LocalConnection, LocalConnection],
 ) -> None:

@@ -90,7 +90,7 @@ def test_metrics_and_details_have_names_of_their_own(name: str) -> None:
 
 
 def test_no_server_of_a_package_starts_on_this_computer() -> None:
-    installs = (ROOT / "scripts/install.sh").read_text()
+    installs = (ROOT / "scripts/install-packages.sh").read_text()
     for file in autostart_files():
         assert f"--path-exclude={file}" in installs
 

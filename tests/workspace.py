@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,18 +61,24 @@ class Workspace:
         files = sorted((self.folder / f"results/{env}/raw/{system}").glob(f"boot*/{workload}-*.json"))
         return [record.read(file) for file in files]
 
+    def processes(self) -> dict[int, str]:
+        """Command lines of what was started in this workspace and still runs, by process ID.
+
+        Namespaces, mounts and networks of its own end with what is in them.
+        """
+        found = {}
+        ours = (str(self.folder), network.prefix_of(self.state))
+        for process in Path("/proc").glob("[0-9]*"):
+            # It may end at any time, and a zombie is in no folder.
+            with suppress(OSError):
+                said = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if any(our in f"{said} {process.joinpath('cwd').readlink()}" for our in ours):
+                    found[int(process.name)] = said
+        return found
+
     def left_behind(self) -> list[str]:
-        """Namespaces, processes and folders of this workspace that are still there."""
-        prefix = network.prefix_of(self.state)
-        runtime = f"/run/{prefix.rstrip('-')}"
-        processes = subprocess.run(
-            ["pgrep", "-af", f"{self.folder}|{prefix}"], capture_output=True, text=True
-        ).stdout.splitlines()
-        return [
-            *(str(path) for path in network.NAMESPACES.glob(f"{prefix}*")),
-            *(str(path) for path in Path("/run").glob(f"{Path(runtime).name}*")),
-            *(line for line in processes if "pytest" not in line),
-        ]
+        """Processes of this workspace that are still there."""
+        return [line for line in self.processes().values() if "pytest" not in line]
 
     def link_project(self) -> None:
         """Put links to the project's files into the folder."""

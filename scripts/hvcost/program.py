@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -17,10 +18,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from hvcost.errors import ConfigError, HvcostError, told
+from hvcost.machines import user_namespace
 
 log = logging.getLogger(__name__)
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Tells a program that it was started again, in namespaces of its own.
+INSIDE = "HVCOST_INSIDE"
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,22 @@ def json_argument(name: str, **settings: Any) -> Argument:
     return Argument(name, {"required": True, "metavar": "JSON", **settings}, is_json=True)
 
 
+def always(**_: Any) -> bool:
+    """Whether a program that is always apart is it this time: see `main`."""
+    return True
+
+
 def main(
-    work: Callable[..., object], description: str | None, *arguments: Argument, output: str | None = None
+    work: Callable[..., object],
+    description: str | None,
+    *arguments: Argument,
+    output: str | None = None,
+    apart: Callable[..., bool] | None = None,
 ) -> NoReturn:
     """Run a program: read its command line, call `work` with the arguments by name, and exit.
 
-    `output`: what is written, for a program with the option `--output`. All have `--log`.
+    `output`: what is written, for a program with the option `--output`. All have `--log`. `apart` says of
+    the arguments whether the program does its work in namespaces of its own (`user_namespace`).
     """
     if output:
         arguments += (argument("--output", type=Path, metavar=output, help="what is written"),)
@@ -70,10 +83,19 @@ def main(
     values = vars(parser.parse_args())
     log_file = values.pop("log")
 
-    def called() -> None:
-        work(**{name: given[name].value(value) for name, value in values.items()})
+    # Of this process alone: its children do not inherit it.
+    is_inside = os.environ.pop(INSIDE, None) is not None
+    code = 0
 
-    sys.exit(run(called, log_file))
+    def called() -> None:
+        nonlocal code
+        named = {name: given[name].value(value) for name, value in values.items()}
+        if apart and not is_inside and apart(**named):
+            code = user_namespace.run([sys.executable, *sys.orig_argv[1:]], {INSIDE: "1"})
+        else:
+            work(**named)
+
+    sys.exit(run(called, log_file) or code)
 
 
 def run(work: Callable[[], object], log_file: Path | None) -> int:
@@ -81,7 +103,7 @@ def run(work: Callable[[], object], log_file: Path | None) -> int:
 
     What a person waits for goes to stderr, everything to the log file.
 
-    The first of the signals ENDING ends it the way an error does: every `with` and `finally` is left in
+    The first of `user_namespace.ENDING` ends it the way an error does: every `with` and `finally` is left in
     order. Those that are ignored from the start, as nohup(1) has it, stay ignored.
     """
     screen = logging.StreamHandler(sys.stderr)
@@ -110,7 +132,7 @@ def run(work: Callable[[], object], log_file: Path | None) -> int:
 
 
 def _end_in_order() -> None:
-    heeded = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    heeded = [number for number in user_namespace.ENDING if signal.getsignal(number) != signal.SIG_IGN]
 
     def end(_number: int, _frame: FrameType | None) -> None:
         # A second signal must not interrupt the cleaning up that the first one started. It is not ignored

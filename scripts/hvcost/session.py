@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hvcost import provenance
 from hvcost.environments import preparation
 from hvcost.environments.congestion import check_congestion_control
 from hvcost.environments.operation import check_host, in_operation
@@ -26,7 +25,7 @@ from hvcost.environments.reachability import check_way
 from hvcost.errors import HvcostError, MachineError, ParseError, told
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver, versions
 from hvcost.images.guest import GuestImage, GuestShape
-from hvcost.machines import facts
+from hvcost.machines import facts, provenance
 from hvcost.machines.background import REPORT_TIMEOUT_S, Background, Backgrounds
 from hvcost.machines.base import Connection
 from hvcost.machines.journal import Journal

@@ -30,7 +30,7 @@ FULL = 0.85
 PAGE = """\
 # What the tools say of links that are known
 
-Made on {date} by `sudo python scripts/calibrate.py --output docs/calibration.md`, by the way in which a
+Made on {date} by `python scripts/calibrate.py --output docs/calibration.md`, by the way in which a
 session measures bare metal: the same processes, the same check of each run. {kept} of {all} medians are
 within their stated error.
 

@@ -1,7 +1,7 @@
 """The networks that this computer plays: namespaces, the link between client and host, the switch.
 
 Everything lives in network namespaces named after the folder of the run's state, so that two checkouts
-do not meet and whatever a killed run left behind can be told from other people's networks.
+do not meet. A program makes them in namespaces of its own (`user_namespace`) and leaves none behind.
 
     client namespace            far namespace of an emulated host      far namespace of a local host
     lan0 ====== link ======     port0 - bridge switch0 - tap0 (NIC)    lan0 (the host's measured NIC)
@@ -69,16 +69,6 @@ def remove_namespace(computer: Connection, name: str) -> None:
     computer.run(["ip", "netns", "delete", name])
 
 
-def remove_leftovers(computer: LocalConnection, state: Path) -> list[str]:
-    """Remove what a killed run with the same state folder has left; the names of the namespaces."""
-    prefix = prefix_of(state)
-    found = sorted(path.name for path in NAMESPACES.glob(f"{prefix}*"))
-    for name in found:
-        log.warning("removing namespace %s of an earlier run that was killed", name)
-        remove_namespace(computer, name)
-    return found
-
-
 @contextlib.contextmanager
 def client_and_far_end(
     computer: Connection, name: str, link: Link, far_interface: str
@@ -92,8 +82,9 @@ def client_and_far_end(
         namespace(computer, f"{name}-client") as client,
         namespace(computer, f"{name}-far") as far,
     ):
+        # From within: of the namespace in which this process is, nobody but root may ask anything.
         computer.run(
-            ["ip", "link", "add", CLIENT_INTERFACE, "netns", client, "type", "veth",
+            ["ip", "-n", client, "link", "add", CLIENT_INTERFACE, "type", "veth",
              "peer", "name", far_interface, "netns", far]
         )  # fmt: skip
         for place, interface in ((client, CLIENT_INTERFACE), (far, far_interface)):

@@ -21,20 +21,18 @@ from hvcost.hypervisors import BootMode, DiskFormat
 from hvcost.images import guest_disk
 from hvcost.images import host as host_images
 from hvcost.images.guest import GuestImage
-from hvcost.locks import locked
 from hvcost.machines.base import Connection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.interfaces import interface_with
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
+from hvcost.machines.locks import locked, of_computer
 from hvcost.machines.ssh import SshAddress, SshConnection
 from hvcost.machines.waiting import awaited
 from hvcost.model.record import Facts
 
 log = logging.getLogger(__name__)
 
-LOCK = Path("/run/lock/hvcost.lock")
-PROVIDED_LOCK = Path("/run/lock/hvcost-provided.lock")
 RUNTIME = Path("/run")
 # Where an emulated host has the disk of its guest's files.
 GUEST_FILES = f"{REMOTE_FILES}/guest"
@@ -62,8 +60,7 @@ def in_operation(
     computer = LocalConnection("this computer", journal)
     with contextlib.ExitStack() as stack:
         if place.is_here:
-            stack.enter_context(locked(LOCK, "this computer is being measured"))
-            network.remove_leftovers(computer, place.state)
+            stack.enter_context(_this_computer())
         kind = place.host["connection"]
         if kind == "ssh":
             opened = _real(place, journal, stack, boot_mode)
@@ -225,12 +222,10 @@ def _provided(
 ) -> Operation:
     """Both ends as they are; in place of the host this computer, unless the host itself is measured."""
     # Nothing is locked there, and nothing tells whether a machine is another one than the next.
-    stack.enter_context(locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
+    stack.enter_context(_machines_left_alone())
     client = connected(f"{place.name} client", place.client, computer.journal, as_root=False)
     stack.callback(client.close)
     if not needs_host:
-        # Named after the environment: others without this computer may be in operation at the same time.
-        runtime = stack.enter_context(_runtime_folder(_prefix(place)))
         return Operation(
             host=LocalConnection(f"{place.name} controller", computer.journal),
             host_interface="lo",
@@ -238,7 +233,7 @@ def _provided(
             client=client,
             client_interface=place.client["interface"],
             files="",
-            runtime=str(runtime / "session"),
+            runtime=f"/tmp/hvcost-{secrets.token_hex(8)}",
         )
     spec = place.host["bare_metal"]
     address = SshAddress(spec["ssh"] or spec["address"])
@@ -293,9 +288,9 @@ def client_alone(client: Connection, spec: Mapping[str, Any]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if spec["client"]["connection"] == "local":
-            stack.enter_context(locked(LOCK, "this computer is being measured"))
+            stack.enter_context(_this_computer())
         if spec["host"]["connection"] == "provided":
-            stack.enter_context(locked(PROVIDED_LOCK, "machines that are left alone are being measured"))
+            stack.enter_context(_machines_left_alone())
         else:
             stack.enter_context(custody(client, waits=False))
         yield
@@ -311,6 +306,14 @@ def connected(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: 
 def _by_ssh(name: str, spec: Mapping[str, Any], journal: Journal, *, as_root: bool = True) -> SshConnection:
     address = SshAddress(spec["address"], spec.get("user"), spec.get("port"))
     return SshConnection(name, address, journal, as_root=as_root)
+
+
+def _this_computer() -> contextlib.AbstractContextManager[None]:
+    return locked(of_computer("hvcost.lock"), "this computer is being measured")
+
+
+def _machines_left_alone() -> contextlib.AbstractContextManager[None]:
+    return locked(of_computer("hvcost-provided.lock"), "machines that are left alone are being measured")
 
 
 def _new_disk(place: Place, computer: LocalConnection, image: host_images.HostImage) -> None:
@@ -329,9 +332,8 @@ def _prefix(place: Place) -> str:
 
 @contextlib.contextmanager
 def _runtime_folder(name: str) -> Iterator[Path]:
-    """A private folder with a short path (sockets need one); a killed run's is removed first."""
+    """A private folder with a short path (sockets need one)."""
     folder = RUNTIME / name
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
         yield folder

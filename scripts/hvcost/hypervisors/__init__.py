@@ -85,6 +85,8 @@ class Hypervisor(ABC):
     has_guest: ClassVar[bool] = True
     # Whether it is started on the host; otherwise its commands are run on this computer.
     needs_host: ClassVar[bool] = True
+    # Whether the host has to be another machine than this computer, of which a session has namespaces only.
+    needs_machine: ClassVar[bool] = False
     # Debian packages that a host needs for it, beside those of envs/host-packages.txt.
     packages: ClassVar[tuple[str, ...]] = ()
     # Those of them that an emulated host takes from Debian's suite sid, since its release has none that fit.

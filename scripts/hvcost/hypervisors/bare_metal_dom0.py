@@ -12,6 +12,7 @@ class Driver(bare_metal.Driver):
     """Dom0 as it is, with its address on the bridge."""
 
     boot_mode = xen.Driver.boot_mode
+    needs_machine = xen.Driver.needs_machine
     packages = xen.Driver.packages
     sid_packages = xen.Driver.sid_packages
     cpu_time_command = xen.Driver.cpu_time_command

@@ -50,6 +50,8 @@ class Driver(Hypervisor):
     Options = Options
     packages = ("systemd-container", "qemu-utils")
     guest_program = "systemd-nspawn"
+    # Containers are units of the first process, systemd.
+    needs_machine = True
     ready_nested_s = 5.0
 
     def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:

@@ -58,6 +58,7 @@ class Driver(Hypervisor):
 
     Options = Options
     boot_mode: ClassVar[BootMode] = "xen"
+    needs_machine = True
     ready_nested_s = 45.0  # dom0 takes longer to boot than the plain host
     packages = ("xen-system-amd64", "qemu-system-xen", "qemu-utils")
     versions: ClassVar[Mapping[str, str]] = {

@@ -20,8 +20,8 @@ from typing import Any
 from hvcost import files
 from hvcost.errors import ParseError
 from hvcost.images import manifest
-from hvcost.locks import locked
 from hvcost.machines.base import sha256_of
+from hvcost.machines.locks import locked
 
 log = logging.getLogger(__name__)
 

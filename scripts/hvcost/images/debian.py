@@ -15,6 +15,7 @@ from pathlib import Path
 from hvcost.errors import ConfigError, MachineError
 from hvcost.images.grub import BootCode
 from hvcost.machines.local import LocalConnection
+from hvcost.machines.user_namespace import check_ids
 
 RELEASE = "trixie"
 EPOCH_S = 1262304000  # 2010-01-01: no file of an image is younger, so that equal content has equal bytes
@@ -58,14 +59,13 @@ def bootstrap(
     """Install Debian with `packages` into the new folder `root`, without documentation and translations.
 
     `hook` is a shell command that is run at the end, with the folder as its argument. `left_out`: further
-    files of the packages that are not wanted.
+    files of the packages that are not wanted. To be called where nothing but this program is
+    (`user_namespace`), so that whatever is mounted for the installation ends with it.
     """
+    check_ids()
     texts = (f"/usr/share/{folder}/*" for folder in ("doc", "locale", "man", "info", "lintian", "bug"))
     computer.run(
         [
-            # Whatever is mounted for the installation is unmounted with it, however it ends.
-            "unshare",
-            "--mount",
             "mmdebstrap",
             "--variant=minbase",
             "--format=directory",

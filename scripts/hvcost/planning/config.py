@@ -120,7 +120,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
                 yield (f"{key}.systems: there is no system {system!r}; allowed: {listed(experiment.systems)}")
         yield from _wrong_machines(key, environment)
         yield from _wrong_provided(key, environment, experiment)
-        yield from _wrong_guests(environment, experiment)
+        yield from _wrong_guests(key, environment, experiment)
         try:
             network = _network(environment)
         except ValueError as error:
@@ -164,8 +164,8 @@ def _wrong_machines(key: str, environment: Environment) -> Iterator[str]:
         )
 
 
-def _wrong_guests(environment: Environment, experiment: Experiment) -> Iterator[str]:
-    """Options that do not go with the guest of this environment."""
+def _wrong_guests(key: str, environment: Environment, experiment: Experiment) -> Iterator[str]:
+    """Systems that this environment's host cannot run, and options that do not go with its guest."""
     for name in environment.systems:
         try:
             system = experiment.systems[name]
@@ -173,6 +173,11 @@ def _wrong_guests(environment: Environment, experiment: Experiment) -> Iterator[
         except (KeyError, ConfigError):
             # What is wrong with the system itself is said elsewhere.
             continue
+        if driver.needs_machine and environment.host["connection"] == "local":
+            yield (
+                f"{key}.systems: {name!r} ({system.hypervisor}) is not allowed on this computer itself "
+                "(host.connection: local); allowed: on a host whose connection is emulated or ssh"
+            )
         try:
             driver.check_guest(environment.guest["cpus"])
         except ConfigError as error:

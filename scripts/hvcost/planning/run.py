@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import acceleration
-from hvcost.planning import outcome, pace, plan, progress, sweeps
+from hvcost.environments.place import is_played
+from hvcost.machines import user_namespace
+from hvcost.planning import outcome, pace, plan, progress, sweeps, usual
 from hvcost.planning.experiment import Experiment
 from hvcost.planning.progress import StepLog
 
@@ -51,7 +53,10 @@ def warnings(experiment: Experiment, results: Path, otherwise: Mapping[str, Mapp
 def at_start(
     experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path
 ) -> tuple[str, StepLog | None]:
-    """What is printed before the first job, and what watches the jobs then; the plan is written for them."""
+    """What is printed before the first job, and what watches the jobs then; the plan is written for them.
+
+    Raises MachineError, before anything is done, if this computer does not let this user do a job.
+    """
     every = list(jobs)
     rules = {job.rule for job in every}
     if RESTORE in rules:
@@ -59,6 +64,8 @@ def at_start(
     seen = pace.load_pace(plan_file.with_name(pace.FILE))
     if CHECK in rules:
         return progress.as_text(plan.whole(experiment, cores), seen), None
+    if any(_is_apart(experiment, job) for job in every):
+        user_namespace.check()
     made = plan.make(experiment, [(job.rule, tuple(job.wildcards.values())) for job in every], cores)
     plan.write(made, plan_file)
     said = filter(None, (progress.as_text(made, seen), sweeps.as_text(experiment.sweeps)))
@@ -73,6 +80,13 @@ def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
     if not plan_file.is_file() or plan_file.stat().st_mtime < since_s:
         return ""
     return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s))
+
+
+def _is_apart(experiment: Experiment, job: Job) -> bool:
+    """Whether a job does its work in namespaces of its own."""
+    if job.rule in (usual.PREPARE, usual.MEASURE):
+        return is_played(experiment.environment(job.wildcards["env"]).host)
+    return job.rule in usual.BUILD_S
 
 
 def _hosts(experiment: Experiment, results: Path) -> dict[str, Path]:

@@ -1,0 +1,64 @@
+"""Locks on this computer: one at a time of all processes that take the same one, whosever they are."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from hvcost.errors import MachineError
+
+log = logging.getLogger(__name__)
+
+# Where everybody may put a lock; not every distribution lets them have the first.
+FOLDERS = (Path("/run/lock"), Path("/tmp"))
+FOR_EVERYBODY = 0o002
+
+
+def of_computer(name: str) -> Path:
+    """A lock that all users of this computer share, by its file's name."""
+    return (
+        next(folder for folder in FOLDERS if folder.is_dir() and folder.stat().st_mode & FOR_EVERYBODY) / name
+    )
+
+
+@contextmanager
+def locked(lock: Path, reason: str) -> Iterator[None]:
+    """Hold the lock until the block ends. `reason` is what whoever has to wait is told, with the owner.
+
+    The kernel gives the lock back when its owner dies, however it dies (flock(2)). Raises MachineError if the
+    lock's file is somebody's who lets nobody else have it.
+    """
+    with _opened(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("waiting: %s by %s", reason, file.read().strip())
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        file.truncate()
+        file.write(f"{getpass.getuser()} in {Path.cwd()}")
+        file.flush()
+        yield
+
+
+def _opened(lock: Path) -> IO[str]:
+    try:
+        # Somebody else's file must not be created again in a folder of everybody's (fs.protected_regular).
+        with contextlib.suppress(FileNotFoundError):
+            return lock.open("r+", encoding="utf-8")
+        file = lock.open("a+", encoding="utf-8")
+    except PermissionError as error:
+        raise MachineError(
+            f"this computer: the lock {lock} is another user's alone; `sudo chmod 0666 {lock}` shares it"
+        ) from error
+    with contextlib.suppress(PermissionError):
+        os.fchmod(file.fileno(), 0o666)
+    file.seek(0)
+    return file
