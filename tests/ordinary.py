@@ -6,9 +6,11 @@ groups, a `/dev/net/tun` for everybody, and Python, wherever that is installed. 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,19 +89,26 @@ class Ordinary:
         return path
 
 
-def made(folder: Path, needed: Sequence[Path], *, ids: bool = True, tun_mode: str = "0666") -> Ordinary:
-    """A user whose home is in the new `folder`, in which everybody can get, and who can read `needed`.
+@contextlib.contextmanager
+def made(needed: Sequence[Path], *, ids: bool = True, tun_mode: str = "0666") -> Iterator[Ordinary]:
+    """A user who can read `needed`, with a home, until the block ends.
 
     `ids`: whether there are subordinate users and groups.
     """
-    home, etc = folder / "home", folder / "etc"
-    for new in (folder, home, etc):
-        new.mkdir(mode=0o755)
-    for name in ("passwd", "group"):
-        entry = {"passwd": f"{USER}:x:{UID}:{UID}::{home}:/bin/sh\n", "group": f"{USER}:x:{UID}:\n"}[name]
-        (etc / name).write_text(Path("/etc", name).read_text() + entry)
-    for name in ("subuid", "subgid"):
-        (etc / name).write_text(f"{USER}:100000:65536\n" if ids else "")
-    shutil.chown(home, UID, UID)
-    paths = dict.fromkeys(str(path) for path in (*needed, sys.prefix, sys.base_prefix))
-    return Ordinary(home, etc, tuple(paths), tun_mode)
+    with tempfile.TemporaryDirectory(prefix="ordinary-") as name:
+        folder = Path(name)
+        home, etc = folder / "home", folder / "etc"
+        for new in (home, etc):
+            new.mkdir()
+        for every in (folder, home, etc):
+            every.chmod(0o755)
+        for file, entry in {
+            "passwd": f"{USER}:x:{UID}:{UID}::{home}:/bin/sh\n",
+            "group": f"{USER}:x:{UID}:\n",
+        }.items():
+            (etc / file).write_text(Path("/etc", file).read_text() + entry)
+        for file in ("subuid", "subgid"):
+            (etc / file).write_text(f"{USER}:100000:65536\n" if ids else "")
+        shutil.chown(home, UID, UID)
+        paths = dict.fromkeys(str(path) for path in (*needed, sys.prefix, sys.base_prefix))
+        yield Ordinary(home, etc, tuple(paths), tun_mode)

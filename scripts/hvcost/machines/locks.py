@@ -32,8 +32,8 @@ def of_computer(name: str) -> Path:
 def locked(lock: Path, reason: str) -> Iterator[None]:
     """Hold the lock until the block ends. `reason` is what whoever has to wait is told, with the owner.
 
-    The kernel gives the lock back when its owner dies, however it dies (flock(2)). Raises MachineError if the
-    lock's file is somebody's who lets nobody else have it.
+    The kernel gives the lock back when its owner dies, however it dies (flock(2)). Raises MachineError if its
+    file is somebody's who lets nobody else read it.
     """
     with _opened(lock) as file:
         try:
@@ -41,24 +41,26 @@ def locked(lock: Path, reason: str) -> Iterator[None]:
         except BlockingIOError:
             log.warning("waiting: %s by %s", reason, file.read().strip())
             fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{getpass.getuser()} in {Path.cwd()}")
-        file.flush()
+        if file.writable():
+            file.seek(0)
+            file.truncate()
+            file.write(f"{getpass.getuser()} in {Path.cwd()}")
+            file.flush()
         yield
 
 
 def _opened(lock: Path) -> IO[str]:
+    """The lock's file, open for what this user may do with it: to read it is enough to take it."""
     try:
         # Somebody else's file must not be created again in a folder of everybody's (fs.protected_regular).
-        with contextlib.suppress(FileNotFoundError):
-            return lock.open("r+", encoding="utf-8")
+        for mode in ("r+", "r"):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                return lock.open(mode, encoding="utf-8")
         file = lock.open("a+", encoding="utf-8")
     except PermissionError as error:
         raise MachineError(
             f"this computer: the lock {lock} is another user's alone; `sudo chmod 0666 {lock}` shares it"
         ) from error
-    with contextlib.suppress(PermissionError):
-        os.fchmod(file.fileno(), 0o666)
+    os.fchmod(file.fileno(), 0o666)
     file.seek(0)
     return file
