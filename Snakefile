@@ -20,6 +20,21 @@ rule all:
         "results/report.html",
 
 
+# What is made of results takes seconds, also where sessions are sent to the nodes of a cluster.
+localrules:
+    all,
+    check,
+    restore,
+    parse_repetitions,
+    collect_measurements,
+    describe_experiment,
+    compute_statistics,
+    compare_systems,
+    plot_environment,
+    plot_comparison,
+    make_report,
+
+
 include: "rules/prepare.smk"
 include: "rules/measure.smk"
 include: "rules/analyse.smk"

@@ -2,6 +2,7 @@
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -82,6 +83,11 @@ if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
 shell.prefix(
     f"export {' '.join(f'{name}={value}' for name, value in environment_variables.items())}; "
 )
+
+
+# On a cluster each node is a computer, which a session has to itself; its programs take turns by a lock.
+resource_scopes:
+    this_computer="local",
 
 
 wildcard_constraints:
@@ -235,7 +241,11 @@ onstart:
         if not job.rule.norun
     ]
     text, watch = checked(
-        run.at_start, EXPERIMENT, jobs, workflow.cores, Path(PLAN)
+        partial(run.at_start, is_here=workflow.local_exec),
+        EXPERIMENT,
+        jobs,
+        workflow.cores,
+        Path(PLAN),
     )
     say(text)
     if watch:

@@ -318,6 +318,7 @@ def cell_statistics(**changes: Any) -> CellStatistics:
         sessions=1,
         host_boots=1,
         guest_boots=1,
+        computers="",
         level="repetition",
         values=10,
         mean=184e6,

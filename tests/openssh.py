@@ -27,6 +27,7 @@ from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection, end_group
 from hvcost.machines.ssh import SshAddress, SshConnection
+from unpacked import unpack
 
 CLIENT_ADDRESS = "198.18.77.1"
 FAR_ADDRESS = "198.18.77.2"
@@ -167,7 +168,7 @@ def programs(computer: LocalConnection) -> Iterator[Programs]:
         yield Programs(Path("/"))
         return
     with tempfile.TemporaryDirectory(prefix="hvcost-openssh-") as folder:
-        yield _unpack(computer, Path(folder))
+        yield Programs(unpack(computer, Path(folder), ["openssh-server"]))
 
 
 def make_home(computer: LocalConnection, folder: Path) -> Path:
@@ -273,7 +274,7 @@ Plug = tuple[str, str, str | None]
 def lay_wire(computer: LocalConnection, one: Plug, other: Plug) -> None:
     """Join two namespaces."""
     computer.run(
-        ["ip", "link", "add", one[1], "netns", one[0], "type", "veth",
+        ["ip", "-n", one[0], "link", "add", one[1], "type", "veth",
          "peer", "name", other[1], "netns", other[0]]
     )  # fmt: skip
     for place, interface, address in (one, other):
@@ -289,22 +290,6 @@ def _switch_off(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(START_S)
     end_group(process)
-
-
-def _unpack(computer: LocalConnection, folder: Path) -> Programs:
-    cache, root = folder / "cache", folder / "root"
-    (cache / "archives/partial").mkdir(parents=True)
-    apt = ["apt-get", "-qq", "-o", f"Dir::Cache={cache}", "-o", "APT::Sandbox::User=root"]
-    fetch = ["install", "--yes", "--download-only", "--no-install-recommends", "openssh-server"]
-    if computer.run([*apt, *fetch], timeout_s=300, check=False).exit_code != 0:
-        # This computer's lists are missing, or so old that the archive has a newer package by now.
-        (folder / "lists/partial").mkdir(parents=True)
-        apt += ["-o", f"Dir::State::Lists={folder / 'lists'}"]
-        computer.run([*apt, "update"], timeout_s=300)
-        computer.run([*apt, *fetch], timeout_s=300)
-    for package in cache.glob("archives/*.deb"):
-        computer.run(["dpkg-deb", "--extract", str(package), str(root)])
-    return Programs(root)
 
 
 def _configure(

@@ -350,7 +350,8 @@ def test_repetitions_are_the_client_s_throughput() -> None:
 
 HEADER = ",".join(measurements.COLUMNS)
 ROW = (
-    "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,ok,,throughput,bit/s,primary,44000000.0,100000.0"
+    "env1,kvm,kvm,1,tcp,1,2,1,2026-11-23T03:31:00+00:00,h,g,c,ok,,"
+    "throughput,bit/s,primary,44000000.0,100000.0"
 )
 
 
@@ -361,7 +362,7 @@ ROW = (
         (HEADER.replace(",unit", "") + "\n", "column `unit` is missing"),
         (HEADER + ",colour\n", "unknown column `colour`"),
         (HEADER + ",unit\n", "column `unit` is there twice"),
-        (f"{HEADER}\n{ROW},x\n", "line 2: 19 fields instead of 18"),
+        (f"{HEADER}\n{ROW},x\n", "line 2: 20 fields instead of 19"),
         (f"{HEADER}\n{ROW.replace('tcp,1', 'tcp,one')}\n", "line 2: `repetition` 'one' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'fast')}\n", "line 2: `value` 'fast' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'nan')}\n", "line 2: `value` 'nan' is not"),

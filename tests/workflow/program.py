@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -88,6 +89,7 @@ def main() -> None:
         entry = {
             "job": f"{name} {about}".strip(),
             "python": sys.executable,
+            "node": os.environ.get("SLURMD_NODENAME"),
             "from_s": started_s,
             "to_s": time.time(),
         }

@@ -95,6 +95,7 @@ def _cell(sample: Sample, to_baseline: Effect, links: Links, found: Diagnostics)
         sessions=len(sample.sessions),
         host_boots=sample.host_boots,
         guest_boots=sample.guest_boots,
+        computers=" ".join(sorted({session.computer for session in sample.sessions})).strip(),
         level=sample.level,
         values=n,
         mean=mean,

@@ -106,7 +106,8 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     margin = question.margin if a.metric.margin is None else a.metric.margin
     held_a, held_b = held(a, question.links), held(b, question.links)
     ranks = None
-    if found.evidence:
+    # Of values on several computers, ranks would be those of the computers.
+    if found.evidence and len({*a.by_computer, *b.by_computer}) == 1:
         ranks = difference(a.values, b.values, f"{a.seed(question.seed)} {b.seed(question.seed)}")
     return PairComparison(
         family="",

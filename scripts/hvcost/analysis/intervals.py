@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,37 +153,94 @@ class RatioBootstrap(Bootstrap):
         return super().equivalence_p(math.log1p(margin))
 
 
+@dataclass(frozen=True)
+class Stratum:
+    """The values of two samples that were measured under the same circumstances, such as on one computer.
+
+    `name` tells it from the others, and is empty if there is but one.
+    """
+
+    a: Values
+    b: Values
+    name: str = ""
+
+    @property
+    def weight(self) -> float:
+        """How much it says of what the samples differ by: the inverse of the variance of that."""
+        return len(self.a) * len(self.b) / (len(self.a) + len(self.b))
+
+    def seed(self, own: str) -> str:
+        """The seed of one of both samples in this stratum."""
+        return f"{own} {self.name}" if self.name else own
+
+
+def weights(strata: Sequence[Stratum]) -> list[float]:
+    """Shares of the strata in what the samples differ by; their sum is 1."""
+    every = sum(stratum.weight for stratum in strata)
+    return [stratum.weight / every for stratum in strata]
+
+
 def ratio_bootstrap(
     a: Values, b: Values, resolution_a: float, resolution_b: float, seed_a: str, seed_b: str
 ) -> RatioBootstrap | None:
+    """Bootstrap of the ratio of two samples' means; see `ratio_within`."""
+    return ratio_within([Stratum(a, b)], resolution_a, resolution_b, seed_a, seed_b)
+
+
+def ratio_within(
+    strata: Sequence[Stratum], resolution_a: float, resolution_b: float, seed_a: str, seed_b: str
+) -> RatioBootstrap | None:
     """Bootstrap of the ratio of two samples' means; None if there are too few values, a zero, or no spread.
+
+    With several strata it is the weighted geometric mean of the ratios within them, and resamples are drawn
+    within them (Davison & Hinkley, Bootstrap Methods and their Application, section 3.2): what the strata
+    themselves differ by is no part of it.
 
     Values and resolutions in any unit, the same for both; a resolution of 0: it is not known. Without it, and
     without any spread, nothing is known of how far the values can be trusted. A seed is a text and belongs
     to its sample, so that the ratio of b to a is the inverse of that of a to b, with the inverse interval.
     """
-    if min(len(a), len(b)) < MIN_VALUES or min(a.min(), b.min()) <= 0:
+    if not _are_enough(strata) or min(min(each.a.min(), each.b.min()) for each in strata) <= 0:
         return None
-    if not (resolution_a or resolution_b or np.ptp(a) or np.ptp(b)):
+    if not (resolution_a or resolution_b or _vary(strata)):
         return None
-    own, other = _log_means(a, resolution_a, seed_a), _log_means(b, resolution_b, seed_b)
-    return RatioBootstrap(*_compared(own, other, (len(a), len(b))))
+    own = [_log_means(each.a, resolution_a, each.seed(seed_a)) for each in strata]
+    other = [_log_means(each.b, resolution_b, each.seed(seed_b)) for each in strata]
+    return RatioBootstrap(*_compared(strata, own, other))
 
 
 def difference_bootstrap(
     a: Values, b: Values, resolution_a: float, resolution_b: float, seed_a: str, seed_b: str
 ) -> Bootstrap | None:
-    """Bootstrap of the difference of two samples' means, a's less b's; arguments as of `ratio_bootstrap`.
+    """Bootstrap of the difference of two samples' means, a's less b's; see `difference_within`."""
+    return difference_within([Stratum(a, b)], resolution_a, resolution_b, seed_a, seed_b)
 
+
+def difference_within(
+    strata: Sequence[Stratum], resolution_a: float, resolution_b: float, seed_a: str, seed_b: str
+) -> Bootstrap | None:
+    """Bootstrap of the difference of two samples' means, a's less b's; arguments as of `ratio_within`.
+
+    With several strata it is the weighted mean of the differences within them.
     None as well if all values of both are 0. No resample of them is anything else, and of what did not happen
     in any run, no interval says how seldom it does, nor how much it is then: see `seen_in_less_than`.
     """
-    if min(len(a), len(b)) < MIN_VALUES or not (a.any() or b.any()):
+    if not _are_enough(strata) or not any(each.a.any() or each.b.any() for each in strata):
         return None
-    if not (resolution_a or resolution_b or np.ptp(a) or np.ptp(b)):
+    if not (resolution_a or resolution_b or _vary(strata)):
         return None
-    own, other = _means(a, resolution_a, seed_a), _means(b, resolution_b, seed_b)
-    return Bootstrap(*_compared(own, other, (len(a), len(b))))
+    own = [_means(each.a, resolution_a, each.seed(seed_a)) for each in strata]
+    other = [_means(each.b, resolution_b, each.seed(seed_b)) for each in strata]
+    return Bootstrap(*_compared(strata, own, other))
+
+
+def _are_enough(strata: Sequence[Stratum]) -> bool:
+    """Whether there are as many values as an interval needs, of both samples."""
+    return min(sum(len(each.a) for each in strata), sum(len(each.b) for each in strata)) >= MIN_VALUES
+
+
+def _vary(strata: Sequence[Stratum]) -> bool:
+    return any(np.ptp(values) > 0 for each in strata for values in (each.a, each.b))
 
 
 def seen_in_less_than(n: int) -> float:
@@ -205,15 +263,24 @@ class _Means:
     variances: Values
 
 
-def _compared(a: _Means, b: _Means, sizes: tuple[int, int]) -> tuple[float, float, float, Values]:
-    """Fields of a bootstrap of a less b; `sizes`: how many values they are means of."""
-    estimate, variance = a.value - b.value, a.variance + b.variance
-    deviations, errors = a.values - b.values - estimate, np.sqrt(a.variances + b.variances)
+def _compared(
+    strata: Sequence[Stratum], a: Sequence[_Means], b: Sequence[_Means]
+) -> tuple[float, float, float, Values]:
+    """Fields of a bootstrap of a less b, each by strata."""
+    parts = list(zip(strata, weights(strata), a, b, strict=True))
+    estimate = float(sum(weight * (own.value - other.value) for _, weight, own, other in parts))
+    variance = float(sum(weight**2 * (own.variance + other.variance) for _, weight, own, other in parts))
+    deviations = np.sum([w * (own.values - other.values) for _, w, own, other in parts], axis=0) - estimate
+    errors = np.sqrt(np.sum([w**2 * (own.variances + other.variances) for _, w, own, other in parts], axis=0))
     # A resample of one value alone, with nothing known of its last digit, is infinitely far off, if it is.
     with np.errstate(divide="ignore"):
         t = np.divide(deviations, errors, out=np.zeros_like(errors), where=(errors > 0) | (deviations != 0))
     # Degrees of freedom of a variance that is a sum of two, and of rounding (Welch 1947).
-    spread = sum(part.spread**2 / (size - 1) for part, size in zip((a, b), sizes, strict=True))
+    spread = sum(
+        (weight**2 * part.spread) ** 2 / (len(values) - 1)
+        for stratum, weight, own, other in parts
+        for part, values in ((own, stratum.a), (other, stratum.b))
+    )
     return estimate, float(np.sqrt(variance)), variance**2 / spread if spread else math.inf, t
 
 

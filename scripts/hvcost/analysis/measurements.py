@@ -7,6 +7,7 @@ and never a zero. A figure that nobody can have is `unavailable`, which is neith
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,7 @@ COLUMNS = (
     "started_at",
     "host_boot",
     "guest_boot",
+    "computer",
     "status",
     "reason",
     "metric",
@@ -45,6 +47,8 @@ COLUMNS = (
 OK = "ok"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
+# How a host is reached whose environment the controller plays.
+PLAYED = ("emulated", "local")
 ROLES = (PRIMARY, SECONDARY, DETAIL)
 
 
@@ -54,6 +58,7 @@ class Repetition:
 
     `value` None: it failed, or is not available, for this reason. `role`: of the metric in its workload.
     `host_boot`, `guest_boot`: the kernels' ids of the boots that it was in, empty if they are not known.
+    `computer`: a mark of the one that played the machines, empty if none did, or if it is not known.
     `resolution` None: it is not known.
     """
 
@@ -68,6 +73,7 @@ class Repetition:
     started_at: str
     host_boot: str
     guest_boot: str
+    computer: str
     status: str
     reason: str
     metric: str
@@ -119,6 +125,7 @@ def write_csv(table: Table, path: Path) -> None:
                 row.started_at,
                 row.host_boot,
                 row.guest_boot,
+                row.computer,
                 row.status,
                 row.reason,
                 row.metric,
@@ -189,6 +196,7 @@ def _rows(record: Record) -> list[Repetition]:
         "started_at": record.started_at,
         "host_boot": _boot(record, "host"),
         "guest_boot": _boot(record, "guest"),
+        "computer": computer_of(record),
     }
     tool = _spec(record, "workload")["tool"]
     figures = _figures(record)
@@ -215,6 +223,17 @@ def _outcome(figure: Value | str, figures: object) -> dict[str, Any]:
 def _boot(record: Record, machine: str) -> str:
     """Id of the boot that a machine was in, as its kernel had it (random(4)); empty if it is not known."""
     return _one_line(str((record.facts.get(machine) or {}).get("boot_id", "")))
+
+
+def computer_of(record: Record) -> str:
+    """The computer that played a record's machines; empty if none did, or if it is not known.
+
+    By a mark in place of its name, since results are published.
+    """
+    if record.spec.get("host", {}).get("connection") not in PLAYED:
+        return ""
+    name = str((record.facts.get("controller") or {}).get("hostname", ""))
+    return hashlib.sha256(name.encode()).hexdigest()[:8] if name else ""
 
 
 def _figures(record: Record) -> dict[str, Value | str] | str:
@@ -260,7 +279,8 @@ def _check_header(header: Sequence[str]) -> None:
 def _checked_row(fields: Sequence[str]) -> Repetition:
     """Row from the texts of its fields in the order of COLUMNS; ParseError names the column."""
     environment, system, hypervisor, boot, workload, repetition, session_order, run_order = fields[:8]
-    started_at, host_boot, guest_boot, status, reason, name, unit, role, value, resolution = fields[8:]
+    started_at, host_boot, guest_boot, computer, status, reason = fields[8:14]
+    name, unit, role, value, resolution = fields[14:]
     metric = known().get(name)
     if metric is None:
         raise ParseError(f"`metric` {name!r} is none of {', '.join(known())}")
@@ -286,6 +306,7 @@ def _checked_row(fields: Sequence[str]) -> Repetition:
         started_at=started_at,
         host_boot=host_boot,
         guest_boot=guest_boot,
+        computer=computer,
         status=status,
         reason=reason,
         metric=name,

@@ -8,11 +8,21 @@ however they are distributed (docs/simulations.md).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hvcost.analysis.intervals import CONFIDENCE, MIN_VALUES, Evidence, Interval, Values, median_tails
+from hvcost.analysis.intervals import (
+    CONFIDENCE,
+    MIN_VALUES,
+    Evidence,
+    Interval,
+    Stratum,
+    Values,
+    median_tails,
+    weights,
+)
 
 
 @dataclass(frozen=True)
@@ -57,24 +67,36 @@ class MedianRatio(Evidence):
 
 
 def median_ratio(a: Values, b: Values, resolution_a: float, resolution_b: float) -> MedianRatio | None:
+    """Ratio of the medians of two samples; see `median_ratio_within`."""
+    return median_ratio_within([Stratum(a, b)], resolution_a, resolution_b)
+
+
+def median_ratio_within(
+    strata: Sequence[Stratum], resolution_a: float, resolution_b: float
+) -> MedianRatio | None:
     """Ratio of the medians of two samples; None if there are too few values, a zero, or no spread.
 
-    Values and resolutions in any unit, the same for both; a resolution of 0: it is not known. The ratio of b
-    to a is the inverse of that of a to b, with the inverse interval.
+    With several strata it is the weighted geometric mean of the ratios within them, and each of them needs as
+    many values as an interval does. Values and resolutions in any unit, the same for both; a resolution of 0:
+    it is not known. The ratio of b to a is the inverse of that of a to b, with the inverse interval.
     """
-    if min(len(a), len(b)) < MIN_VALUES or min(a.min(), b.min()) <= 0:
+    every = [values for stratum in strata for values in (stratum.a, stratum.b)]
+    if min(map(len, every)) < MIN_VALUES or min(values.min() for values in every) <= 0:
         return None
-    if not (resolution_a or resolution_b or np.ptp(a) or np.ptp(b)):
+    if not (resolution_a or resolution_b or any(np.ptp(values) for values in every)):
         return None
-    tails_a, tails_b = median_tails(len(a)), median_tails(len(b))
-    levels = np.union1d(tails_a, tails_b)
-    levels = levels[levels >= max(tails_a[0], tails_b[0])]
-    below_a, above_a = _distances(a, resolution_a, tails_a, levels)
-    below_b, above_b = _distances(b, resolution_b, tails_b, levels)
-    estimate = math.log(np.median(a) / np.median(b))
-    return MedianRatio(
-        estimate, levels, estimate - np.hypot(below_a, above_b), estimate + np.hypot(above_a, below_b)
-    )
+    tails = [median_tails(len(values)) for values in every]
+    levels = np.unique(np.concatenate(tails))
+    levels = levels[levels >= max(each[0] for each in tails)]
+    estimate = 0.0
+    lows, highs = np.zeros(len(levels)), np.zeros(len(levels))
+    for stratum, weight in zip(strata, weights(strata), strict=True):
+        below_a, above_a = _distances(stratum.a, resolution_a, median_tails(len(stratum.a)), levels)
+        below_b, above_b = _distances(stratum.b, resolution_b, median_tails(len(stratum.b)), levels)
+        estimate += weight * math.log(np.median(stratum.a) / np.median(stratum.b))
+        lows = np.hypot(lows, weight * np.hypot(below_a, above_b))
+        highs = np.hypot(highs, weight * np.hypot(above_a, below_b))
+    return MedianRatio(estimate, levels, estimate - lows, estimate + highs)
 
 
 def _distances(values: Values, resolution: float, tails: Values, levels: Values) -> tuple[Values, Values]:

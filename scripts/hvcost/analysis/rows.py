@@ -30,6 +30,7 @@ class CellStatistics:
     The statistics are of the cell's *values* (`level`): its repetitions, or the means of its sessions or of
     its boots of the host, since repetitions of one boot are no independent witnesses of other boots.
     `host_boots` and `guest_boots`: how many there were, None where that is not known or there is no guest.
+    `computers`: marks of those that played the machines; with several, effects are within each.
     Values are in `unit`; `effect` is the mean (or the median, see `Metric.centre`) beside that of bare metal,
     as `compared` says: the ratio to it, or the difference from it, in `unit`; `limit` is the best that the
     link lets the metric be. `role`: the primary metric of a workload is what verdicts are about, secondary
@@ -53,6 +54,7 @@ class CellStatistics:
     sessions: int
     host_boots: int | None
     guest_boots: int | None
+    computers: str
     level: str
     values: int
     mean: float | None

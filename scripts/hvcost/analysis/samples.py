@@ -25,11 +25,15 @@ Level = Literal["repetition", "session", "boot"]
 
 @dataclass(frozen=True)
 class Session:
-    """One session: its number in the plan, and the boots that host and guest were in (empty: unknown)."""
+    """One session: its number in the plan, and the boots that host and guest were in (empty: unknown).
+
+    `computer`: the one that played them (empty: none did, or it is not known).
+    """
 
     boot: int
     host_boot: str = ""
     guest_boot: str = ""
+    computer: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,15 @@ class Sample:
     @cached_property
     def by_value(self) -> tuple[Values, ...]:
         """Values of the runs of one session, or of one boot of the host (`level`), in order."""
-        groups: dict[object, list[float]] = {}
+        return tuple(np.array([run.value for run in runs]) for runs in self._groups)
+
+    @cached_property
+    def _groups(self) -> tuple[list[Run], ...]:
+        groups: dict[object, list[Run]] = {}
         for run in self.runs:
             group = run.session.host_boot if self.level == "boot" else run.session
-            groups.setdefault(group, []).append(run.value)
-        return tuple(np.array(values) for values in groups.values())
+            groups.setdefault(group, []).append(run)
+        return tuple(groups.values())
 
     @cached_property
     def values(self) -> Values:
@@ -109,6 +117,16 @@ class Sample:
         if self.level == "repetition":
             return self.by_value[0] if self.by_value else np.array([])
         return np.array([values.mean() for values in self.by_value])
+
+    @cached_property
+    def by_computer(self) -> dict[str, Values]:
+        """The values by the computer that played the machines they were measured on; empty: none did."""
+        if self.level == "repetition":
+            return {runs[0].session.computer: self.values for runs in self._groups}
+        found: dict[str, list[float]] = {}
+        for runs, value in zip(self._groups, self.values, strict=True):
+            found.setdefault(runs[0].session.computer, []).append(value)
+        return {computer: np.array(values) for computer, values in sorted(found.items())}
 
 
 def samples(table: measurements.Table, systems: Iterable[str], boots: int) -> tuple[Sample, ...]:
@@ -137,7 +155,7 @@ def _count(boots: Iterable[str]) -> int | None:
 
 def _sample(repetitions: Sequence[measurements.Repetition], planned_sessions: int) -> Sample:
     first = repetitions[0]
-    sessions = [Session(each.boot, each.host_boot, each.guest_boot) for each in repetitions]
+    sessions = [Session(each.boot, each.host_boot, each.guest_boot, each.computer) for each in repetitions]
     return Sample(
         environment=first.environment,
         system=first.system,

@@ -51,11 +51,12 @@ def warnings(experiment: Experiment, results: Path, otherwise: Mapping[str, Mapp
 
 
 def at_start(
-    experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path
+    experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path, *, is_here: bool = True
 ) -> tuple[str, StepLog | None]:
     """What is printed before the first job, and what watches the jobs then; the plan is written for them.
 
-    Raises MachineError, before anything is done, if this computer does not let this user do a job.
+    `is_here`: whether jobs are done on this computer. MachineError, before anything is done, if it does not
+    let this user do one; the nodes of a cluster say so themselves.
     """
     every = list(jobs)
     rules = {job.rule for job in every}
@@ -64,7 +65,7 @@ def at_start(
     seen = pace.load_pace(plan_file.with_name(pace.FILE))
     if CHECK in rules:
         return progress.as_text(plan.whole(experiment, cores), seen), None
-    if any(_is_apart(experiment, job) for job in every):
+    if is_here and any(_is_apart(experiment, job) for job in every):
         user_namespace.check()
     made = plan.make(experiment, [(job.rule, tuple(job.wildcards.values())) for job in every], cores)
     plan.write(made, plan_file)

@@ -19,7 +19,7 @@ from hvcost.figures import Subject
 from hvcost.model import link
 from hvcost.model.link import tcp_limit_bps
 from hvcost.model.record import Record, accelerator_of
-from hvcost.report import costs, limits, numbers, sweeps, trust, words
+from hvcost.report import computers, costs, limits, numbers, sweeps, trust, words
 from hvcost.report.inputs import Figure, Place, Results, Session
 from hvcost.report.numbers import Cell, Number
 from hvcost.report.overview import marks, overview
@@ -196,6 +196,7 @@ def render(results: Results) -> str:
         machines=machines,
         accelerators=accelerators,
         played=played,
+        several_computers=computers.several,
         command_line=command_line,
         proof=proof,
         pretty=_pretty,
