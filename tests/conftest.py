@@ -94,5 +94,10 @@ def local(workspace: Workspace) -> Workspace:
 @pytest.fixture(scope="session")
 def emulated(workspace: Workspace) -> Workspace:
     """The workspace with config/quick.yaml measured."""
-    workspace.run("all", "--configfile", "config/quick.yaml")
+    quick = ("--configfile", "config/quick.yaml")
+    workspace.run("all", *quick)
+    # Under translation VirtualBox's guest is lost now and then: a result, and not what is tested here.
+    if any(one.status == "failed" for one in workspace.records("quick", "virtualbox")):
+        workspace.run("results/quick/measurements/virtualbox.csv", "-R", "measure_session", *quick)
+        workspace.run("all", *quick)
     return workspace

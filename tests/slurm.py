@@ -99,7 +99,7 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
     """A cluster of so many nodes, each of which takes one job at a time."""
     nodes = [f"n{number}" for number in range(1, count + 1)]
     host = socket.gethostname().partition(".")[0]
-    for name in ("munge", "state", "spool", "packages"):
+    for name in ("bin", "munge", "state", "spool", "packages"):
         (folder / name).mkdir(mode=0o700)
     root = unpack(LocalConnection("this computer"), folder / "packages", PACKAGES)
     (libraries,) = root.glob("usr/lib/*-linux-gnu")
@@ -107,7 +107,7 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     lines = "\n".join(
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={FIRST_NODE_PORT + number} CPUs=1 "
-        "RealMemory=1000 State=UNKNOWN"
+        "RealMemory=8000 State=UNKNOWN"
         for number, node in enumerate(nodes)
     )
     configuration = folder / "slurm.conf"
@@ -116,7 +116,12 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
             host=host, port=CONTROLLER_PORT, user=user, folder=folder, plugins=plugins, nodes=lines
         )
     )
-    programs = (root / "usr/bin", root / "usr/sbin", Path(sys.executable).parent)
+    # The executor takes from a job's steps all that Slurm has told it, and the configuration with it.
+    for name in ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"):
+        wrapper = folder / "bin" / name
+        wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={configuration} exec {root}/usr/bin/{name} "$@"\n')
+        wrapper.chmod(0o755)
+    programs = (folder / "bin", Path(sys.executable).parent)
     environment = os.environ | {
         "SLURM_CONF": str(configuration),
         "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
@@ -127,17 +132,20 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
     key.chmod(0o600)
     cluster = Cluster(folder, nodes, environment)
     munge = [
-        "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge/socket",
-        f"--pid-file={folder}/munge/pid", f"--seed-file={folder}/munge/seed",
+        _program(root, "munged"), "--foreground", "--force", f"--key-file={key}",
+        f"--socket={folder}/munge/socket", f"--pid-file={folder}/munge/pid",
+        f"--seed-file={folder}/munge/seed",
     ]  # fmt: skip
     try:
         _start(cluster, "munged", munge)
         _await(lambda: (folder / "munge/socket").exists(), "munged", cluster)
-        _start(cluster, "slurmctld", ["slurmctld", "-D", "-f", str(configuration)])
+        _start(cluster, "slurmctld", [_program(root, "slurmctld"), "-D", "-f", str(configuration)])
         # Its step is a program of its own, which is expected where Debian installs it.
-        step = ["-d", f"{root}/usr/sbin/slurmstepd"]
+        step = ["-d", _program(root, "slurmstepd")]
         for node in nodes:
-            _start(cluster, node, ["slurmd", "-D", "-N", node, "-f", str(configuration), *step])
+            _start(
+                cluster, node, [_program(root, "slurmd"), "-D", "-N", node, "-f", str(configuration), *step]
+            )
         _await(lambda: set(cluster.states().values()) == {"idle"}, "nodes", cluster)
         yield cluster
     finally:
@@ -146,6 +154,13 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
+
+
+def _program(root: Path, name: str) -> str:
+    """A program of the tree; Debian has it under this name and `-wlm`."""
+    return str(
+        next(path for path in (root / "usr/sbin").glob(f"{name}*") if path.name in (name, f"{name}-wlm"))
+    )
 
 
 def _start(cluster: Cluster, name: str, command: Sequence[str]) -> None:

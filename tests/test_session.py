@@ -300,3 +300,15 @@ def test_what_runs_beside_a_step_that_takes_too_long_is_ended(
     assert seen.trouble == "lab host: not done within 1 s"
     assert seen.outputs["load"].stdout == "ready\nended\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_round_runs_every_workload_once_and_the_longest_first() -> None:
+    """Whatever their order in the configuration, which is not kept: a short run finds the system warm."""
+    workloads = {"round-trip": {"tool": "netperf", "duration_s": 2}, **SPEC.workloads}
+    runs = session.runs_of(replace(SPEC, workloads=workloads, repetitions=2))
+    assert [(run.number, run.workload, run.repetition) for run in runs] == [
+        (1, "tcp", 1),
+        (2, "round-trip", 1),
+        (3, "tcp", 2),
+        (4, "round-trip", 2),
+    ]

@@ -138,6 +138,6 @@ def test_the_report_says_what_the_computers_are_unlike_in(tmp_path: Path) -> Non
     make_report.make(tmp_path / "experiment.json", tmp_path, output)
     html = output.read_text()
     assert "2 computers played the machines of env1" in html
-    assert "They differ in processor (Quick 9, Slow 1)." in html
+    assert "They differ in processor (Quick 9 and Slow 1)." in html
     assert "kernel (" not in html
     assert "node1" not in html

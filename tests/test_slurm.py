@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,30 @@ from stand_ins import Project
 
 BOOTS = 3
 # The plugin looks at its jobs after 40 s otherwise.
-PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5")
+PROFILE = (
+    *("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5"),
+    # There is no accounting here.
+    *("--slurm-status-command", "squeue"),
+)
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Snakemake's executor for Slurm, beside the environment: who has no cluster does not have it."""
+    folder = tmp_path_factory.mktemp("plugin")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    lock = stand_ins.ROOT / "requirements-cluster.lock"
+    subprocess.run([*install, "--target", folder, "-r", lock], check=True)
+    return folder
+
+
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster(plugin: Path) -> Iterator[Cluster]:
     # Not below pytest's own folder: paths of sockets are short.
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder, slurm.running(Path(folder), 2) as cluster:
-        yield cluster
+        yield replace(cluster, environment={**cluster.environment, "PYTHONPATH": str(plugin)})
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from hvcost.model import record
 from hvcost.model.link import Link
 from hvcost.model.process import Course, Process, course_of
 from hvcost.model.record import End, Facts, Order, Reading, Record, Session, Witness
-from hvcost.tools import NoOutput, Tool, load_tool, options_of, versions_of
+from hvcost.tools import NoOutput, Tool, load_tool, options_of, tool_s, versions_of
 from hvcost.tools.verdict import WIRED, values
 
 log = logging.getLogger(__name__)
@@ -107,10 +107,13 @@ Progress = Callable[[int, int], None]
 
 
 def runs_of(spec: SessionSpec) -> list[Run]:
-    """The session's runs in order: each round runs every workload once."""
-    pairs = [
-        (workload, repetition) for repetition in range(1, spec.repetitions + 1) for workload in spec.workloads
-    ]
+    """The session's runs in order: each round runs every workload once, the longest first.
+
+    A translated guest meets the code of its network for the first time in the first run, and takes seconds
+    for it: of a short run nothing would be left.
+    """
+    longest = sorted(spec.workloads, key=lambda name: -tool_s(spec.workloads[name]))
+    pairs = [(workload, repetition) for repetition in range(1, spec.repetitions + 1) for workload in longest]
     return [Run(workload, repetition, n) for n, (workload, repetition) in enumerate(pairs, start=1)]
 
 

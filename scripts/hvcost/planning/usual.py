@@ -13,7 +13,7 @@ from typing import Any
 
 from hvcost.hypervisors import load_driver
 from hvcost.planning.experiment import THIS_COMPUTER, Experiment
-from hvcost.tools import load_tool, options_of
+from hvcost.tools import tool_s
 
 BUILD_S = {"build_guest_image": 60.0, "build_host_image": 180.0}
 PREPARE = "prepare_host"
@@ -39,11 +39,6 @@ class Part:
     kind: tuple[str, ...]
     usual_s: float
     fixed_s: float = 0.0
-
-
-def tool_s(workload: Mapping[str, Any]) -> float:
-    """How long the tool of a workload measures in a repetition, in s."""
-    return float(load_tool(workload["tool"]).expected_s(options_of(workload)))
 
 
 def run_s(workload: Mapping[str, Any]) -> float:

@@ -192,6 +192,11 @@ def options_of(workload: Mapping[str, Any]) -> Any:
     return checked(tool.Options, {key: value for key, value in workload.items() if key != "tool"})
 
 
+def tool_s(workload: Mapping[str, Any]) -> float:
+    """How long the tool of a workload measures in a repetition, in s."""
+    return float(load_tool(workload["tool"]).expected_s(options_of(workload)))
+
+
 def completed(workload: Mapping[str, Any]) -> dict[str, Any]:
     """A workload with all options of its tool; ConfigError as `options_of`, or if a run needs too much."""
     options = options_of(workload)
