@@ -85,7 +85,8 @@ RULES = {
     ),
     "prepare_host": Case(
         "env3/host.json",
-        '--environment {"environment":"env3"} --packages {packages} --state machines --output {output}',
+        '--environment {"environment":"env3","host":{"connection":"emulated"}} --packages {packages} '
+        "--state machines --output {output}",
         HOST,
     ),
     "measure_session": Case(

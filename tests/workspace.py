@@ -42,7 +42,8 @@ class Workspace:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         with (self.folder / "output.txt").open("w") as output:
             return subprocess.Popen(
-                [*self.within, sys.executable, "-m", "snakemake", *arguments],
+                # Whoever runs the tests may ignore it, by nohup(1); a user's terminal does not.
+                ["env", "--default-signal=HUP", *self.within, sys.executable, "-m", "snakemake", *arguments],
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -59,13 +59,15 @@ def bootstrap(
     """Install Debian with `packages` into the new folder `root`, without documentation and translations.
 
     `hook` is a shell command that is run at the end, with the folder as its argument. `left_out`: further
-    files of the packages that are not wanted. To be called where nothing but this program is
-    (`user_namespace`), so that whatever is mounted for the installation ends with it.
+    files of the packages that are not wanted.
     """
     check_ids()
     texts = (f"/usr/share/{folder}/*" for folder in ("doc", "locale", "man", "info", "lintian", "bug"))
     computer.run(
         [
+            # Whatever is mounted for the installation is unmounted with it, however it ends.
+            "unshare",
+            "--mount",
             "mmdebstrap",
             "--variant=minbase",
             "--format=directory",
