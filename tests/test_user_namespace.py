@@ -84,8 +84,16 @@ def test_the_first_process_does_not_hoard_the_dead() -> None:
 
 @contextlib.contextmanager
 def running(script: str, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A command in namespaces of its own that has said that it is there."""
-    with subprocess.Popen(apart("sh", "-c", script), stdout=subprocess.PIPE, text=True, **options) as process:  # type: ignore[call-overload]
+    """A command in namespaces of its own that has said that it is there.
+
+    Whoever runs the tests may ignore hangups, by nohup(1); a user's terminal does not.
+    """
+    with subprocess.Popen(
+        ["env", "--default-signal=HUP", *apart("sh", "-c", script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:  # type: ignore[call-overload]
         assert process.stdout
         assert process.stdout.readline() == "there\n"
         yield process
