@@ -64,4 +64,3 @@ if [ -n "$missing" ] || ! qemu_is_new "$(qemu_version)"; then
     get $missing
 fi
 qemu_is_new "$(qemu_version)" || fail "QEMU is $(qemu_version), but 10.0 or newer is needed"
-

@@ -92,14 +92,13 @@ def run(argv: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
     if workflow is not None:
         ends.register(workflow, select.POLLIN)
     while process.poll() is None:
+        if is_ending:
+            # Again and again: whoever is not there yet does not hear the first time.
+            os.killpg(process.pid, signal.SIGTERM)
         for ended, _ in ends.poll(REPEAT_MS):
             if ended == workflow:
                 ends.unregister(workflow)
                 is_ending = True
-        if is_ending and process.poll() is None:
-            # Again and again: whoever is not there yet does not hear the first time.
-            os.killpg(process.pid, signal.SIGTERM)
-            ends.poll(REPEAT_MS)
     code = process.wait()
     return code if code >= 0 else 128 - code
 
@@ -150,9 +149,9 @@ def _has_ids() -> bool:
     """Whether this user has subordinate users and groups, and may use them (subuid(5))."""
     names = {getpass.getuser(), str(os.getuid())}
     has_range = all(
-        any(line.partition(":")[0] in names for line in file.read_text(encoding="utf-8").splitlines())
+        file.is_file()
+        and any(line.partition(":")[0] in names for line in file.read_text(encoding="utf-8").splitlines())
         for file in (Path("/etc/subuid"), Path("/etc/subgid"))
-        if file.is_file()
     )
     return has_range and all(map(shutil.which, MAPPING))
 
