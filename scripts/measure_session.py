@@ -9,9 +9,9 @@ from typing import Any
 
 from hvcost import program
 from hvcost import session as sessions
-from hvcost.environments.place import is_played
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.images import guest as guest_image
+from hvcost.model.record import is_played
 from hvcost.planning import plan as plans
 from hvcost.planning import progress
 
@@ -38,11 +38,6 @@ def measure(
     log.info("%s %s boot %d: %d of %d runs ok", *key, ok, len(records))
 
 
-def is_apart(session: Mapping[str, Any], **_: Any) -> bool:
-    """Whether networks and mounts of this computer are made for it."""
-    return is_played(session["host"])
-
-
 if __name__ == "__main__":
     program.main(
         measure,
@@ -53,5 +48,5 @@ if __name__ == "__main__":
         program.argument("--guest", type=Path, help="manifest of the guest image"),
         program.argument("--state", type=Path, help="folder of emulated machines' disks"),
         program.argument("--output-dir", type=Path, help="folder of the raw files"),
-        apart=is_apart,
+        apart=lambda session, **_: is_played(session["host"]),
     )

@@ -10,9 +10,9 @@ from typing import Any
 
 from hvcost import files, program
 from hvcost.environments import acceleration, preparation
-from hvcost.environments.place import is_played
 from hvcost.images import guest as guest_image
 from hvcost.images.debian import read_package_list
+from hvcost.model.record import is_played
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,6 @@ def prepare(
         log.warning("%s host: %s", prepared["environment"], acceleration.said_of(others))
 
 
-def is_apart(environment: Mapping[str, Any], **_: Any) -> bool:
-    """Whether networks and mounts of this computer are made for it."""
-    return is_played(environment["host"])
-
-
 if __name__ == "__main__":
     program.main(
         prepare,
@@ -57,5 +52,5 @@ if __name__ == "__main__":
         program.argument("--packages", type=Path, help="list of Debian packages"),
         program.argument("--state", type=Path, help="folder of emulated machines' disks"),
         output="JSON",
-        apart=is_apart,
+        apart=lambda environment, **_: is_played(environment["host"]),
     )

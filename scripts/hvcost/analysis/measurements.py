@@ -20,7 +20,7 @@ from hvcost import files
 from hvcost.analysis.metrics import DETAIL, PRIMARY, SECONDARY, derived, known, metrics_of
 from hvcost.errors import ParseError
 from hvcost.model.metric import Value
-from hvcost.model.record import Record
+from hvcost.model.record import Record, is_played
 from hvcost.tools.verdict import values
 
 COLUMNS = (
@@ -47,8 +47,6 @@ COLUMNS = (
 OK = "ok"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
-# How a host is reached whose environment the controller plays.
-PLAYED = ("emulated", "local")
 ROLES = (PRIMARY, SECONDARY, DETAIL)
 
 
@@ -230,7 +228,7 @@ def computer_of(record: Record) -> str:
 
     By a mark in place of its name, since results are published.
     """
-    if record.spec.get("host", {}).get("connection") not in PLAYED:
+    if not is_played(record.spec.get("host", {})):
         return ""
     name = str((record.facts.get("controller") or {}).get("hostname", ""))
     return hashlib.sha256(name.encode()).hexdigest()[:8] if name else ""

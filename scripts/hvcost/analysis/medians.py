@@ -90,9 +90,10 @@ def median_ratio_within(
     levels = levels[levels >= max(each[0] for each in tails)]
     estimate = 0.0
     lows, highs = np.zeros(len(levels)), np.zeros(len(levels))
-    for stratum, weight in zip(strata, weights(strata), strict=True):
-        below_a, above_a = _distances(stratum.a, resolution_a, median_tails(len(stratum.a)), levels)
-        below_b, above_b = _distances(stratum.b, resolution_b, median_tails(len(stratum.b)), levels)
+    parts = zip(strata, weights(strata), tails[::2], tails[1::2], strict=True)
+    for stratum, weight, tails_a, tails_b in parts:
+        below_a, above_a = _distances(stratum.a, resolution_a, tails_a, levels)
+        below_b, above_b = _distances(stratum.b, resolution_b, tails_b, levels)
         estimate += weight * math.log(np.median(stratum.a) / np.median(stratum.b))
         lows = np.hypot(lows, weight * np.hypot(below_a, above_b))
         highs = np.hypot(highs, weight * np.hypot(above_a, below_b))

@@ -19,11 +19,6 @@ BRIDGE = "hvcost-br0"
 CLIENT_PREFIX = "/tmp/hvcost-{}-"
 
 
-def is_played(host: Mapping[str, Any]) -> bool:
-    """Whether this computer plays an environment's ends, by the host's keys in the configuration."""
-    return host["connection"] in ("emulated", "local")
-
-
 @dataclass(frozen=True)
 class Place:
     """Where to measure, as the configuration has it. `state` is the folder of emulated machines' disks.

@@ -135,6 +135,11 @@ def accelerator_of(spec: Mapping[str, Any], facts: Mapping[str, Any]) -> str | N
     return emulator.get("accelerator") or host.get("accelerator")
 
 
+def is_played(host: Mapping[str, Any]) -> bool:
+    """Whether the controller plays an environment's ends, by the host's keys in the configuration."""
+    return host.get("connection") in ("emulated", "local")
+
+
 def session_of(record: Record) -> Session:
     """What a repetition has in common with the others of its session."""
     shared = {name: getattr(record, name) for name in _SHARED}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import acceleration
-from hvcost.environments.place import is_played
 from hvcost.machines import user_namespace
+from hvcost.model.record import is_played
 from hvcost.planning import outcome, pace, plan, progress, sweeps, usual
 from hvcost.planning.experiment import Experiment
 from hvcost.planning.progress import StepLog

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hvcost.hypervisors import load_driver
+from hvcost.model.record import is_played
 from hvcost.planning.experiment import THIS_COMPUTER, Experiment
 from hvcost.tools import tool_s
 
@@ -82,4 +83,4 @@ def parts(experiment: Experiment, rule: str, about: tuple[str, ...]) -> tuple[Pa
 
 def _where(environment: str, host: Mapping[str, Any]) -> str:
     """Whose speed matters: that of this computer, or that of an environment's own machines."""
-    return THIS_COMPUTER if host["connection"] in ("emulated", "local") else environment
+    return THIS_COMPUTER if is_played(host) else environment
