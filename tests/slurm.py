@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +61,6 @@ class Cluster:
     """A running cluster. `environment` is what Slurm's commands need."""
 
     folder: Path
-    nodes: Sequence[str]
     environment: Mapping[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -78,20 +77,33 @@ class Cluster:
     def lose(self, node: str) -> None:
         """A node loses its power: all that it ran is gone, and it says nothing more."""
         lost = self.processes.pop(node)
-        for pid in _children(lost.pid):
+        # Those that would report the end of a job go first.
+        for pid in [lost.pid, *_steps(node), *_tasks(node)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         lost.wait()
 
 
-def _children(pid: int) -> list[int]:
-    """A process with all that it started; a job's step has left it, and is known by its node."""
-    every = [pid]
-    for one in every:
+def _tasks(node: str) -> list[int]:
+    """Processes of the jobs on a node, which Slurm has told its name."""
+    mark, found = f"SLURMD_NODENAME={node}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end at any time.
         with contextlib.suppress(OSError):
-            text = Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii")
-            every += map(int, text.split())
-    return every
+            if mark in process.joinpath("environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def _steps(node: str) -> set[int]:
+    """The processes that watch over these: their parents that are Slurm's, and have left its daemon."""
+    found = set()
+    for pid in _tasks(node):
+        with contextlib.suppress(OSError):
+            parent = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+            if Path(f"/proc/{parent}/comm").read_text(encoding="utf-8").startswith("slurmstepd"):
+                found.add(int(parent))
+    return found
 
 
 @contextlib.contextmanager
@@ -130,7 +142,7 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
     key = folder / "munge/key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    cluster = Cluster(folder, nodes, environment)
+    cluster = Cluster(folder, environment)
     munge = [
         _program(root, "munged"), "--foreground", "--force", f"--key-file={key}",
         f"--socket={folder}/munge/socket", f"--pid-file={folder}/munge/pid",
@@ -149,10 +161,11 @@ def running(folder: Path, count: int) -> Iterator[Cluster]:
         _await(lambda: set(cluster.states().values()) == {"idle"}, "nodes", cluster)
         yield cluster
     finally:
-        for process in reversed(cluster.processes.values()):
-            for pid in _children(process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for node in nodes:
+            if node in cluster.processes:
+                cluster.lose(node)
+        for process in cluster.processes.values():
+            process.kill()
             process.wait()
 
 
@@ -170,10 +183,10 @@ def _start(cluster: Cluster, name: str, command: Sequence[str]) -> None:
         )
 
 
-def _await(is_there: object, what: str, cluster: Cluster) -> None:
+def _await(is_there: Callable[[], bool], what: str, cluster: Cluster) -> None:
     deadline = Deadline(120, f"start of {what} in {cluster.folder}")
     while True:
         with contextlib.suppress(subprocess.CalledProcessError):
-            if is_there():  # type: ignore[operator]
+            if is_there():
                 return
         deadline.wait_a_little()

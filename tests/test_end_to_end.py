@@ -171,19 +171,12 @@ def in_its_first_run(workspace: Workspace, name: str) -> tuple[subprocess.Popen[
     return running, arguments
 
 
-def nothing_is_left_soon(workspace: Workspace) -> None:
-    deadline = Deadline(60, "end of everything that was started")
-    while left := workspace.left_behind():
-        deadline.check(str(left))
-        deadline.wait_a_little()
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_session_leaves_nothing_behind(workspace: Workspace, how: signal.Signals) -> None:
     running, arguments = in_its_first_run(workspace, f"by-{how.name.lower()}")
     os.killpg(running.pid, how)
     assert running.wait() != 0
-    nothing_is_left_soon(workspace)
+    workspace.await_end()
     if how == signal.SIGHUP:
         # Snakemake itself knows no order for it.
         workspace.run(*arguments, "--unlock")
@@ -197,7 +190,7 @@ def test_what_is_killed_leaves_nothing_and_is_measured_by_the_next_run(
     running, arguments = in_its_first_run(workspace, name)
     kill(running.pid, signal.SIGKILL)
     running.wait()
-    nothing_is_left_soon(workspace)
+    workspace.await_end()
     workspace.run(*arguments, "--unlock")
     workspace.run(*arguments)
     assert [one.status for one in workspace.records(name, "qemu")] == ["ok"]

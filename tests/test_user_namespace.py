@@ -14,7 +14,6 @@ import ordinary
 import pytest
 from hvcost.errors import MachineError
 from hvcost.machines import user_namespace
-from hvcost.machines.deadline import Deadline
 from ordinary import Ordinary
 from workspace import PARTS, ROOT, Workspace
 
@@ -22,6 +21,9 @@ APART = str(ROOT / "scripts/apart.py")
 ALL_IDS = 2**32 - 1
 IS_ADMINISTRATOR = (
     os.geteuid() == 0 and str(ALL_IDS) in Path("/proc/self/uid_map").read_text(encoding="ascii").split()
+)
+needs_administrator = pytest.mark.skipif(
+    not IS_ADMINISTRATOR, reason="it takes an administrator to make a user"
 )
 # The network of the instrument, made by hand: what it takes is allowed.
 NETWORK = """
@@ -45,8 +47,6 @@ ls /run/netns
 @pytest.fixture
 def user() -> Iterator[Ordinary]:
     """A user of a computer that is prepared for one."""
-    if not IS_ADMINISTRATOR:
-        pytest.skip("it takes an administrator to make a user")
     with ordinary.made([ROOT]) as user:
         yield user
 
@@ -70,6 +70,7 @@ def test_what_is_made_inside_is_not_seen_outside() -> None:
     assert not any(Path("/run/netns", name).exists() for name in ("client", "far"))
 
 
+@needs_administrator
 def test_an_ordinary_user_makes_the_same_networks(user: Ordinary) -> None:
     done = said_by(user, *apart("sh", "-c", f"id -u; {NETWORK} touch mine; id -u"))
     assert done.stdout.split() == ["0", "made", "client", "far", "0"], done.stderr
@@ -124,15 +125,11 @@ def test_nothing_survives_whoever_is_killed(tmp_path: Path) -> None:
         workspace = Workspace(tmp_path)
         assert "sleep 600" in " ".join(workspace.left_behind())
         process.kill()
-    deadline = Deadline(60, "end of everything that was started")
-    while left := workspace.left_behind():
-        deadline.check(str(left))
-        deadline.wait_a_little()
+    workspace.await_end()
 
 
+@needs_administrator
 def test_without_subordinate_ids_it_is_said_how_to_get_them() -> None:
-    if not IS_ADMINISTRATOR:
-        pytest.skip("it takes an administrator to make a user")
     with ordinary.made([ROOT], ids=False) as user:
         ask = "from hvcost.machines import user_namespace; user_namespace.check_ids()"
         done = said_by(user, *apart("env", f"PYTHONPATH={ROOT}/scripts", sys.executable, "-c", ask))
@@ -140,9 +137,8 @@ def test_without_subordinate_ids_it_is_said_how_to_get_them() -> None:
     assert "usermod --add-subuids 100000-165535 --add-subgids 100000-165535" in done.stderr
 
 
+@needs_administrator
 def test_a_closed_device_is_said_in_a_sentence() -> None:
-    if not IS_ADMINISTRATOR:
-        pytest.skip("it takes an administrator to make a user")
     with ordinary.made([ROOT], tun_mode="0600") as user:
         done = said_by(user, *apart("true"))
     assert (done.returncode, done.stdout) == (1, "")
@@ -190,6 +186,7 @@ def project(user: Ordinary) -> Workspace:
     return Workspace(folder, (*user.within, "env", "-C", str(folder)))
 
 
+@needs_administrator
 @pytest.mark.slow
 def test_an_ordinary_user_measures_this_computer(project: Workspace) -> None:
     """From the guest's image, which is built anew, to the table."""

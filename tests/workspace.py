@@ -16,6 +16,7 @@ from hvcost.environments.place import Operation
 from hvcost.environments.preparation import place_of_prepared
 from hvcost.hypervisors import BootMode
 from hvcost.images import guest as guest_image
+from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
 from hvcost.model import record
 
@@ -80,6 +81,13 @@ class Workspace:
     def left_behind(self) -> list[str]:
         """Processes of this workspace that are still there."""
         return [line for line in self.processes().values() if "pytest" not in line]
+
+    def await_end(self) -> None:
+        """Wait until nothing of this workspace is left; DeadlineExceeded says what is."""
+        deadline = Deadline(60, "end of everything that was started")
+        while left := self.left_behind():
+            deadline.check(str(left))
+            deadline.wait_a_little()
 
     def link_project(self) -> None:
         """Put links to the project's files into the folder."""
