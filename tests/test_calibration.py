@@ -25,7 +25,7 @@ from hvcost.calibration.expectations import (
 )
 from hvcost.calibration.measurement import Measured, Result
 from hvcost.calibration.page import page
-from hvcost.calibration.table import agreements, rows, without_rule
+from hvcost.calibration.table import Agreement, agreements, rows, without_rule
 from hvcost.model.metric import HOST_CPU, LOSS, ROUND_TRIP, THROUGHPUT, TRANSACTION_RATE, Metric, Value
 from hvcost.tools import completed, load_tool, options_of, tool_names
 
@@ -227,6 +227,19 @@ def test_tools_are_compared_round_by_round(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.ratios == pytest.approx([1.01] * 5)
     assert found.agrees
     assert found.interval is None
+
+
+@pytest.mark.parametrize(
+    "ratios, agrees",
+    [
+        ([1.04, 1.04, 1.03, 1.03, 1.00, 1.01], True),
+        ([1.04, 1.04, 1.03, 1.03, 1.03, 1.03], False),
+        ([0.97, 0.97, 0.96, 0.97, 0.97, 0.96], False),
+        ([1.03, 1.03, 1.00], False),
+    ],
+)
+def test_tools_agree_unless_the_whole_interval_is_beyond_the_error(ratios: list[float], agrees: bool) -> None:
+    assert Agreement(RATED, THROUGHPUT, ("iperf", "iperf3"), tuple(ratios)).agrees is agrees
 
 
 def test_datagrams_fit_frames_of_their_own() -> None:

@@ -100,6 +100,7 @@ def test_the_study_s_figures_are_read_with_their_precision() -> None:
         transferred_resolution_bytes=1024**2 / 10,
         stream_rates_bps=(44_000_000.0,),
         ports=frozenset({50308}),
+        window_bytes=frozenset({16 * 1024}),
     )
 
 
@@ -116,6 +117,7 @@ def test_the_study_s_figures_are_read_with_their_precision() -> None:
         ({"direction": "to-guest"}, ("-t", "10")),
         ({"direction": "from-guest"}, ("-t", "10", "-R")),
         ({"bytes": 5_000_000}, ("-n", "5000000")),
+        ({"window": "128K", "server_window": "128K"}, ("-t", "10", "-w", "128K")),
         ({"length_bytes": 1000, "mss": 536}, ("-t", "10", "-l", "1000", "-M", "536")),
     ],
 )
@@ -128,6 +130,19 @@ def test_the_server_is_in_the_background_at_its_address_alone() -> None:
     (server,) = TOOL.processes(options_of(STUDY), "198.18.1.3")[:-1]
     assert (server.on, server.argv) == ("server", ("iperf", "-s", "-e", "-B", "198.18.1.3"))
     assert server.ready == Listening(5001)
+
+
+def test_the_server_has_buffers_of_its_own() -> None:
+    (server, _) = TOOL.processes(options_of({**STUDY, "server_window": "128K"}), "198.18.1.3")
+    assert server.argv == ("iperf", "-s", "-e", "-B", "198.18.1.3", "-w", "128K")
+
+
+@pytest.mark.parametrize(
+    ("capture", "window_bytes"),
+    [("2.1.8-window-client", {131072}), ("2.0.5-window-client", {131072}), ("2.0.5-csv-client", set())],
+)
+def test_the_buffer_that_was_granted_is_read(capture: str, window_bytes: set[float]) -> None:
+    assert parse(CAPTURES[capture]).window_bytes == window_bytes
 
 
 def test_deadline_leaves_room_for_every_stream_to_drain() -> None:
@@ -216,6 +231,15 @@ def ends_of(client: str, server: str = "") -> dict[str, End]:
 
 
 FROM_GUEST: dict[str, Any] = {"duration_s": 1, "direction": "from-guest"}
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_smaller_buffers_than_were_asked_for_are_no_measurement(role: str) -> None:
+    option = "window" if role == "client" else "server_window"
+    asked = options_of({"tool": "iperf", "duration_s": 1, option: "1G"})
+    with pytest.raises(ParseError, match=rf"^{role}: its socket buffers are of \d+ bytes, less than 1G: "):
+        TOOL.read(asked, ends_of("2.1.8-plain"))
+    TOOL.read(IperfOptions(duration_s=1, window="8K"), ends_of("2.1.8-plain"))
 
 
 @pytest.mark.parametrize(

@@ -382,6 +382,7 @@ def test_what_iperf3_would_refuse_is_refused_before(tool: str, key: str, value: 
 def test_runs_on_this_computer_count(tmp_path: Path) -> None:
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
+        "results": "results",
         "repetitions": 2,
         "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
         "workloads": {

@@ -23,6 +23,7 @@ def test_udp_is_measured(tmp_path: Path) -> None:
     workspace.link_project()
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
+        "results": "results",
         "repetitions": 3,
         "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
         "workloads": {

@@ -30,6 +30,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         (folder / part).symlink_to(ROOT / part)
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
+        "results": "results",
         "repetitions": 2,
         "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
         "workloads": WORKLOADS,

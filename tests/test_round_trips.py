@@ -290,6 +290,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.link_project()
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
+        "results": "results",
         "repetitions": 2,
         "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
         "workloads": {

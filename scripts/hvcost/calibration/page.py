@@ -52,7 +52,7 @@ beside another one is {duplex_error} sure.
 {rate}
 
 Tools that measure the same thing on the same link, in rounds of one run each: the second in shares of the
-first, round by round. They agree if the median differs from 1 by no more than the error.
+first, round by round. They agree unless the whole interval differs from 1 by more than the error.
 
 {agreements}
 

@@ -70,8 +70,9 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """Whether they differ by no more than the error that is stated of each."""
-        return abs(self.median - 1) <= RATE_ERROR
+        """Whether the interval, or a median without one, reaches into the error that is stated of each."""
+        low, high = (self.interval.low, self.interval.high) if self.interval else (self.median, self.median)
+        return low <= 1 + RATE_ERROR and high >= 1 - RATE_ERROR
 
 
 def rows(measured: Sequence[Measured], tells: Property) -> list[Row]:

@@ -174,7 +174,7 @@ def tool_names() -> list[str]:
 def load_tool(name: str) -> Tool:
     """The tool of that name; ConfigError with the names that exist if there is none."""
     tools = _tools()
-    if name not in tools:
+    if not isinstance(name, str) or name not in tools:
         raise ConfigError(f"{name!r} is not allowed; allowed: {', '.join(sorted(tools))}")
     return tools[name]
 

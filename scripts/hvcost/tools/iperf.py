@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from hvcost.errors import ConfigError, ParseError
 from hvcost.model.metric import FAIRNESS, RETRANSMISSIONS, THROUGHPUT, Value
+from hvcost.model.options import number
 from hvcost.model.process import Listening, Process
 from hvcost.model.record import End
 from hvcost.tools import (
@@ -61,6 +62,9 @@ TIMESTAMPS_BYTES = 12
 UNWITNESSED_TOLERANCE = 0.2
 UNWITNESSED_TOLERANCE_S = 2.0
 
+# A size is printed with three digits.
+WINDOW_PRINTED = 0.99
+
 Heard = TypeVar("Heard")
 
 DURATION_S = 10
@@ -77,7 +81,8 @@ class IperfOptions:
 
     `direction`: who receives. `streams`: parallel TCP connections. `length_bytes`: of each write, and of
     each read of a client that receives. `mss`: largest segment in bytes, options within it included.
-    `window`: size of the client's socket buffers in bytes. None leaves each of them to iperf or the system.
+    `window`, `server_window`: size of the client's and the server's socket buffers in bytes. None leaves each
+    of them to iperf or the system.
     """
 
     duration_s: int = field(default=DURATION_S, metadata={"minimum": 1, "maximum": 86_400})
@@ -88,6 +93,7 @@ class IperfOptions:
     # Linux refuses others (TCP_MAXSEG, tcp(7)).
     mss: int | None = field(default=None, metadata={"minimum": 88, "maximum": 32_767})
     window: str | None = field(default=None, metadata=WINDOW)
+    server_window: str | None = field(default=None, metadata=WINDOW)
 
     def __post_init__(self) -> None:
         if self.bytes is not None and self.duration_s != DURATION_S:
@@ -140,13 +146,16 @@ class Iperf(Tool):
             client += ["-M", str(options.mss)]
         if options.window is not None:
             client += ["-w", options.window]
+        server = [*server_argv(address)]
+        if options.server_window is not None:
+            server += ["-w", options.server_window]
         limit_s = (
             _expected_s(options, SLOWEST_BPS)
             + options.streams * SEND_BUFFER_BITS / SLOWEST_BPS
             + CONNECT_ROOM_S
         )
         return (
-            Process("server", "server", server_argv(address), limit_s, Listening(PORT), GREETING),
+            Process("server", "server", tuple(server), limit_s, Listening(PORT), GREETING),
             Process("client", "client", tuple(client), limit_s),
         )
 
@@ -227,8 +236,10 @@ def _both(options: IperfOptions, outputs: Mapping[str, End]) -> dict[Role, Measu
     ends["server"] = _of_end("server", output_of(outputs, "server"))
     block_bytes = options.length_bytes or BLOCK_BYTES
     check_same_run(ends[options.sender], ends[options.receiver], block_bytes)
+    windows = {"client": options.window, "server": options.server_window}
     for role, end in ends.items():
         _check_segments(role, end, options.mss)
+        _check_window(role, end, windows[role])
     return ends
 
 
@@ -260,6 +271,18 @@ def _check_segments(role: Role, end: Measurement, mss: int | None) -> None:
     raise ParseError(
         f"{role}: its segments are of {listed(sorted(end.mss_bytes))} bytes instead of {mss}: "
         "the link's MTU allows no larger ones, or the system did not take the size (option mss)"
+    )
+
+
+def _check_window(role: Role, end: Measurement, asked: str | None) -> None:
+    """ParseError if this end prints smaller socket buffers than were asked for."""
+    least = WINDOW_PRINTED * (number(asked) or 0.0)
+    if asked is None or all(size >= least for size in end.window_bytes):
+        return
+    granted = listed(f"{size:.0f}" for size in sorted(end.window_bytes))
+    raise ParseError(
+        f"{role}: its socket buffers are of {granted} bytes, less than {asked}: the system allows no larger "
+        "ones (net.core.rmem_max, net.core.wmem_max)"
     )
 
 

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hvcost.errors import ParseError
+from hvcost.errors import ParseError, shown
 from hvcost.model.process import Bound, Process
 from hvcost.model.record import End
 from hvcost.tools import check_lasted
@@ -49,20 +49,25 @@ MOST_REPETITIONS = 200
 # The first datagram of 2.1.8 and the last of 2.2.1 count with another length.
 ODD_DATAGRAMS = 2
 
-_CLIENT_BANNER = re.compile(r"^Client connecting to \S+, UDP port \d+", re.MULTILINE)
-_CONNECTED = re.compile(r"^\[ *(\d+)\] local \S+ port (\d+) connected with \S+ port (\d+)[ \n]")
-_HEAD = r"^\[ *(\d+)\] +0\.0{1,4}-(\d{1,9}\.\d{1,4}) sec +"
-_AMOUNTS = r"(\d{1,9}(?:\.\d{1,2})?) ([KMGT]?)Bytes? +\S+ [KMGT]?bits/sec +"
-_WRITTEN = re.compile(rf"{_HEAD}{_AMOUNTS}(\d{{1,18}})/(\d{{1,18}})(?:/\d+)? +-?\d+ pps\n$")
-_SENT = re.compile(r"^\[ *(\d+)\] Sent (\d{1,18}) datagrams\n$")
-_RELAYED = re.compile(r"^\[ *(\d+)\] Server Report:\n$")
+_CLIENT_BANNER = re.compile(r"^Client connecting to \S+, UDP port [0-9]+", re.MULTILINE)
+_PORT = r"port ([0-9]{1,5})"
+_CONNECTED = re.compile(rf"^\[ *([0-9]{{1,9}})\] local \S+ {_PORT} connected with \S+ {_PORT}[ \n]")
+_HEAD = r"^\[ *([0-9]{1,9})\] +0\.0{1,4}-([0-9]{1,9}\.[0-9]{1,4}) sec +"
+_AMOUNTS = r"([0-9]{1,9}(?:\.[0-9]{1,2})?) ([KMGT]?)Bytes? +\S+ [KMGT]?bits/sec +"
+_WRITTEN = re.compile(rf"{_HEAD}{_AMOUNTS}([0-9]{{1,18}})/([0-9]{{1,18}})(?:/[0-9]+)? +-?[0-9]+ pps\n$")
+_SENT = re.compile(r"^\[ *([0-9]+)\] Sent ([0-9]{1,18}) datagrams\n$")
+_RELAYED = re.compile(r"^\[ *([0-9]+)\] Server Report:\n$")
 _ARRIVED = re.compile(
-    rf"{_HEAD}{_AMOUNTS}(\d{{1,9}}\.\d{{3}}) ms (\d{{1,18}})/(\d{{1,18}}) \((\S+)%\) \S+ ms "
-    r"-?\d+ pps(?: .*)?\n$"
+    rf"{_HEAD}{_AMOUNTS}([0-9]{{1,9}}\.[0-9]{{3}}) ms ([0-9]{{1,18}})/([0-9]{{1,18}}) \((\S+)%\) \S+ ms "
+    r"-?[0-9]+ pps(?: (?:(?!/sec).)*)?\n$"
 )
-_OUT_OF_ORDER = re.compile(rf"{_HEAD}(\d{{1,18}}) +datagrams received out-of-order\n$")
+_ANY_WRITTEN = re.compile(r"/sec .* pps")
+_ANY_REPORT = re.compile(r"/sec +\S+ ms ")
+_OUT_OF_ORDER = re.compile(rf"{_HEAD}([0-9]{{1,18}}) +datagrams received out-of-order\n$")
 _TROUBLE = re.compile(r"\b(?:failed|error|refused|unreachable)\b", re.IGNORECASE)
-_WARNING = re.compile(r"^(?:\[ *\d+\] )?WARN")
+# Warnings; and that a server repeats its report to a client that is gone, which has got it, or shows itself
+# that it has not.
+_HARMLESS = re.compile(r"^(?:\[ *[0-9]+\] )?WARN|^write-ackfin failed: Connection refused$")
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Sent:
     """What the client says: its port, the time in s, datagrams that it wrote, writes that failed.
 
     `numbered`: the number of the datagram that ends the run, and one. `relayed`: its copy of the server's
-    report.
+    report, None if it got none, however often it repeated the last datagram.
     """
 
     port: int
@@ -98,7 +103,15 @@ class Sent:
     written: int
     errors: int
     numbered: int
-    relayed: Arrived
+    relayed: Arrived | None
+
+    def heard(self) -> Arrived:
+        """Its copy of the server's report; ParseError if it got none."""
+        if self.relayed is None:
+            raise ParseError(
+                "client: it got no report of the server, which is not there or did not see the end"
+            )
+        return self.relayed
 
     def keeps(self, packets_per_s: int) -> bool:
         """Whether it has really offered that rate."""
@@ -136,7 +149,7 @@ def check_trouble(role: str, end: End) -> None:
     That a last datagram was not acknowledged is only a warning; what is missing then shows elsewhere.
     """
     for line in (end.stdout + end.stderr).splitlines():
-        if _TROUBLE.search(line) and not _WARNING.search(line):
+        if _TROUBLE.search(line) and not _HARMLESS.search(line):
             raise ParseError(f"{role}: iperf reports trouble: {line.strip()}")
 
 
@@ -149,42 +162,41 @@ def sent(text: str, duration_s: int) -> Sent:
     for line in text.splitlines(keepends=True):
         (copy if copy or _RELAYED.search(line) else own).append(line)
     port = int(_only(_CONNECTED, own, "line that says that it has connected")[2])
+    _check_readable(_WRITTEN, _ANY_WRITTEN, own, "client")
     written = _only(_WRITTEN, own, "report of the whole run")
     numbered = int(_only(_SENT, own, "line that says how much it sent")[2])
     seconds = float(written[2])
     check_lasted(seconds, duration_s)
     if numbered - int(written[5]) not in (1, 2):
         raise ParseError(f"client: it wrote {written[5]} datagrams, but sent {numbered}")
-    if not copy:
-        raise ParseError("client: it got no report of the server, which is not there or did not see the end")
-    relayed = [report for _, report in _arrived(copy, "client")]
-    if len(relayed) != 1:
+    relayed = list(_arrived(copy, "client").values())
+    if copy and len(relayed) != 1:
         raise ParseError("client: its copy of the server's report is cut")
-    return Sent(port, seconds, int(written[5]), int(written[6]), numbered, relayed[0])
+    return Sent(port, seconds, int(written[5]), int(written[6]), numbered, relayed[0] if copy else None)
 
 
-def arrived(text: str) -> list[tuple[int, Arrived]]:
-    """What a server reports of its clients one after the other, with the clients' ports."""
+def arrived(text: str) -> list[tuple[int, Arrived | None]]:
+    """What a server reports of its clients one after the other, with their ports; None of one without end."""
     lines = text.splitlines(keepends=True)
     ports = {found[1]: int(found[3]) for line in lines if (found := _CONNECTED.search(line))}
     reports = _arrived(lines, "server")
-    if list(ports) != [stream for stream, _ in reports]:
-        raise ParseError(
-            f"server: {len(ports)} clients, but {len(reports)} reports: it did not see their end, "
-            "or the output is incomplete"
-        )
-    return [(ports[stream], report) for stream, report in reports]
+    if not reports.keys() <= ports.keys():
+        raise ParseError("server: it reports clients that had not connected: the output is incomplete")
+    return [(port, reports.get(stream)) for stream, port in ports.items()]
 
 
-def same_run(sent: Sent, port: int, arrived: Arrived, message_bytes: int) -> Run:
-    """The run that both ends saw; ParseError if they did not see the same."""
+def same_run(sent: Sent, port: int, arrived: Arrived | None, message_bytes: int) -> Run:
+    """The run that both ends saw; ParseError if one of them saw no end, or they did not see the same."""
+    relayed = sent.heard()
+    if arrived is None:
+        raise ParseError("server: it reports nothing of its client: it did not see the end, or is incomplete")
     if port != sent.port:
         raise ParseError(
             f"server: its client was at port {port}, ours at {sent.port}: they are not of the same run"
         )
-    if arrived.counts != sent.relayed.counts:
+    if arrived.counts != relayed.counts:
         raise ParseError(
-            f"server: it reports {_counted(arrived)}, but the client was told {_counted(sent.relayed)}: "
+            f"server: it reports {_counted(arrived)}, but the client was told {_counted(relayed)}: "
             "one of them is incomplete"
         )
     # The last datagram has the number `numbered` - 1, and its repetitions those that follow.
@@ -230,8 +242,16 @@ def _only(pattern: re.Pattern[str], lines: list[str], what: str) -> re.Match[str
     return found[0]
 
 
-def _arrived(lines: list[str], role: str) -> list[tuple[str, Arrived]]:
-    """Reports of a server by the number of the stream, in their order there."""
+def _check_readable(report: re.Pattern[str], alike: re.Pattern[str], lines: list[str], role: str) -> None:
+    """ParseError if a line looks like a report and is none."""
+    for line in lines:
+        if alike.search(line) and not report.search(line):
+            raise ParseError(f"{role}: cut or unreadable report: {shown([line])}")
+
+
+def _arrived(lines: list[str], role: str) -> dict[str, Arrived]:
+    """Reports of a server by the number of the stream."""
+    _check_readable(_ARRIVED, _ANY_REPORT, lines, role)
     out_of_order = {
         (found[1], found[2]): int(found[3]) for line in lines if (found := _OUT_OF_ORDER.search(line))
     }
@@ -250,9 +270,12 @@ def _arrived(lines: list[str], role: str) -> list[tuple[str, Arrived]]:
                 jitter_ms=float(jitter_ms),
                 lost=int(lost),
                 total=int(total),
-                out_of_order=out_of_order.get((stream, end_s), 0),
+                out_of_order=out_of_order.pop((stream, end_s), 0),
             )
-    return sorted(reports.items(), key=lambda report: int(report[0]))
+    # Without any report, that is what is wrong.
+    if reports and out_of_order:
+        raise ParseError(f"{role}: it says what came out of order in a run that it does not report")
+    return reports
 
 
 def _check_percent(role: str, lost: int, total: int, printed: str) -> None:

@@ -43,13 +43,16 @@ Role = Literal["client", "server"]
 
 _CLIENT_BANNER = re.compile(r"^Client connecting to .*?, (TCP|UDP) port", re.MULTILINE)
 _SERVER_BANNER = re.compile(r"^Server listening on (TCP|UDP) port", re.MULTILINE)
-_CONNECTED = re.compile(r"^\[ *\*?([0-9]+)\] local (\S+) port ([0-9]+) connected with \S+ port ([0-9]+)(.*)$")
+_PORT = r"port ([0-9]{1,5})"
+_CONNECTED = re.compile(rf"^\[ *\*?([0-9]+)\] local (\S+) {_PORT} connected with \S+ {_PORT}(.*)$")
 _REPORT_START = re.compile(r"^\[ *(\*?)([0-9]+|SUM(?:-[0-9]+)?)\] *(.*?\bsec\b)(.*)$")
 _INTERVAL = re.compile(r"^(\S+?)- *(\S+) +sec$")
 _AMOUNTS = re.compile(r"^ +(\S+) ([KMGTP]?)Bytes? +(\S+) ([KMGTP]?)(bits?|Bytes?)/sec(?:\s(.*))?$", re.ASCII)
 # What follows in enhanced reports (`-e`): of one who writes, and of one who reads.
 _WRITES = re.compile(r"^[0-9]+/[0-9]+ +[0-9]+ +\S+ us +\S+$", re.ASCII)
 _READS = re.compile(r"^[0-9]+=[0-9]+(?::[0-9]+){7}$", re.ASCII)
+# What the kernel has granted, which is twice what was asked for, up to its limits (tcp(7), socket(7)).
+_WINDOW = re.compile(r"^TCP window size: +([0-9]{1,9}(?:\.[0-9]{1,9})?) ([KMG]?)Bytes?\b", re.MULTILINE)
 _SEGMENTS = re.compile(r" \(icwnd/mss/irtt=[0-9]+/([0-9]{1,9})/[0-9]+\)")
 # Lines of options that also begin with an interval, but hold no amounts of data.
 _OTHER_REPORT = re.compile(r"^ +(?:\S*PDF:|OWD Delays|L2 processing|[0-9]+ datagrams)")
@@ -61,7 +64,7 @@ _TROUBLE = re.compile(
 _WARNING = re.compile(r"^(?:\[ *\*?[0-9]+\] )?WARN")
 # What others say on the same standard error: sudo of a name that nobody resolves, shells of a locale.
 _OTHERS = re.compile(r"^(?:sudo|timeout|setpriv|env|ip|sh|bash|perl): ")
-_CSV_LINE = re.compile(r"^(?:[+-][0-9]{4}:)?[0-9]{14}(?:\.[0-9]+)?,")
+_CSV_LINE = re.compile(r"^(?:[+-][0-9]{4}:)?[0-9]{14}[.,]")
 _CSV_HEADER = re.compile(r"^time,srcaddress,")
 _CSV_FIELDS = 9
 _NUMBER = re.compile(r"[0-9]{1,24}(?:\.([0-9]{1,12}))?")
@@ -98,7 +101,8 @@ class Measurement:
 
     A resolution is one step of the last digit that was printed. `stream_rates_bps`: of each stream. `ports`:
     the client's, one per stream, as this end saw them; empty if the output does not tell. `mss_bytes`: sizes
-    of segments that the connections began with, without headers; empty likewise.
+    of segments that the connections began with, without headers; empty likewise. `window_bytes`: the
+    socket buffer that the kernel has granted; empty likewise.
     """
 
     role: Role
@@ -111,6 +115,7 @@ class Measurement:
     stream_rates_bps: tuple[float, ...]
     ports: frozenset[int] = frozenset()
     mss_bytes: frozenset[int] = frozenset()
+    window_bytes: frozenset[float] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ class _Printed:
     totals: Sequence[_Report]
     ports: frozenset[int] = frozenset()
     mss_bytes: frozenset[int] = frozenset()
+    window_bytes: frozenset[float] = frozenset()
     is_duplex: bool = False
 
 
@@ -216,6 +222,7 @@ def _printed(text: str, lines: Sequence[str]) -> _Printed:
         totals=totals,
         ports=frozenset(ports),
         mss_bytes=frozenset(int(size) for remark in remarks for size in _SEGMENTS.findall(remark)),
+        window_bytes=frozenset(float(n) * BYTES_PER_UNIT[unit] for n, unit in _WINDOW.findall(text)),
         is_duplex=any("(full-duplex)" in remark for remark in remarks),
     )
 
@@ -360,6 +367,7 @@ def _measurement(printed: _Printed) -> Measurement:
         stream_rates_bps=tuple(each.rate.value for each in wholes),
         ports=printed.ports,
         mss_bytes=printed.mss_bytes,
+        window_bytes=printed.window_bytes,
     )
 
 

@@ -105,6 +105,7 @@ def _sent(options: IperfUdpOptions, client: End) -> Sent:
     check_trouble("client", client)
     said = sent(client.stdout, options.duration_s)
     check_within(said.seconds, client)
+    said.heard()
     if not said.keeps(options.packets_per_s):
         raise ParseError(f"client: {too_slow(said, options.packets_per_s)} (option packets_per_s)")
     return said

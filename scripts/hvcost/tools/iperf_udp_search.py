@@ -12,6 +12,11 @@ the system: the search goes on below. If it ends there, the client was the limit
 slow client measures itself. One that lost too much has lost it at a lower rate than was offered, so that the
 offered rate is too high all the same.
 
+A system that was given far too much may be busy with it for so long that the client, which repeats its last
+datagram for two seconds, gets no report. Such a trial has not passed. What arrived of it is not known, so
+that there are no packets of such a run. The next one waits until the system is itself again (RFC 2544, 23).
+If no later trial has a report, the system may be gone, and the run fails.
+
 The search itself is a program of the client's shell (iperf_udp_search.sh). What it decided is not believed:
 every trial is read from both ends, and the search is gone through again.
 """
@@ -20,7 +25,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +37,7 @@ from hvcost.tools import PACKETS, TRANSFERRED, Tool, check_exit, output_of
 from hvcost.tools.iperf2_datagrams import (
     MESSAGE,
     RATE,
+    Arrived,
     Run,
     Sent,
     arrived,
@@ -41,11 +47,14 @@ from hvcost.tools.iperf2_datagrams import (
     server_of,
     too_slow,
 )
+from hvcost.wording import counted
 
 SCRIPT = Path(__file__).with_suffix(".sh")
-# What the client waits for the end of a trial, and then for the server; and that after which it is given up.
+# What the client waits for the end of a trial, and then for the server; that after which it is given up; and
+# how long a system that was given too much may be busy with it.
 PAUSE_S = 1.1
-TRIAL_ROOM_S = 10.0
+TRIAL_ROOM_S = 15.0
+PATIENCE_S = 60
 ROOM_S = 60.0
 
 LOSSLESS_RATE = Metric(
@@ -56,7 +65,8 @@ LOSSLESS_RATE = Metric(
     "by bisection. Where it is the highest rate that was to be tried, it is at least that.",
 )
 
-_TRIAL = re.compile(r"@trial (\d{1,9})\n(.*?)@exit (\d{1,3})\n", re.DOTALL)
+_UNHEARD = re.compile(r"^\[ *[0-9]+\] WARNING: did not receive ack of last datagram", re.MULTILINE)
+_TRIAL = re.compile(r"@trial ([0-9]{1,9})\n((?:(?!@).*\n)*)@exit ([0-9]{1,3})\n")
 
 
 @dataclass(frozen=True)
@@ -84,24 +94,24 @@ class IperfUdpSearchOptions:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A trial as both ends saw it."""
+    """A trial as both ends saw it; `run` is None if the client got no report."""
 
     packets_per_s: int
     sent: Sent
-    run: Run
+    run: Run | None
 
     def passes(self, loss_per_million: int) -> bool:
         return not self.loses(loss_per_million) and self.sent.keeps(self.packets_per_s)
 
     def loses(self, loss_per_million: int) -> bool:
-        return self.run.lost * 1_000_000 > loss_per_million * self.run.sent
+        return self.run is None or self.run.lost * 1_000_000 > loss_per_million * self.run.sent
 
 
 class IperfUdpSearch(Tool):
     """`iperf -s -u` in the system, and a search that runs `iperf -c ADDRESS -u` on the client."""
 
     name = "iperf-udp-search"
-    packages = ("iperf",)
+    packages = ("iperf", "iputils-ping")
     version_argv = ("iperf", "--version")
     version_begins = "iperf version 2"
     Options = IperfUdpSearchOptions
@@ -118,7 +128,7 @@ class IperfUdpSearch(Tool):
         return options.trials * (options.trial_s + PAUSE_S)
 
     def processes(self, options: IperfUdpSearchOptions, address: str) -> tuple[Process, ...]:
-        limit_s = options.trials * (options.trial_s + TRIAL_ROOM_S) + ROOM_S
+        limit_s = options.trials * (options.trial_s + TRIAL_ROOM_S + PATIENCE_S) + ROOM_S
         numbers = (
             options.message_bytes,
             options.trial_s,
@@ -126,6 +136,7 @@ class IperfUdpSearch(Tool):
             options.lowest_pps,
             options.highest_pps,
             options.loss_per_million,
+            PATIENCE_S,
         )
         script = SCRIPT.read_text(encoding="utf-8")
         argv = ("sh", "-c", script, "search", address, *map(str, numbers))
@@ -140,27 +151,19 @@ class IperfUdpSearch(Tool):
         said = _said(options, client)
         server = output_of(outputs, "server")
         check_trouble("server", server)
-        reports = arrived(server.stdout)
-        if len(reports) != len(said):
-            raise ParseError(f"server: {len(reports)} reports of {len(said)} trials")
-        trials = [
-            _Trial(rate, client, same_run(client, port, report, options.message_bytes))
-            for (rate, client), (port, report) in zip(said, reports, strict=True)
-        ]
+        trials = _trials(said, arrived(server.stdout), options.message_bytes)
         passed, failed = _searched(options, trials)
-        packets = sum(trial.run.arrived for trial in trials)
-        percent = 100 / passed.run.sent
-        width = None if failed is None else float(failed.packets_per_s - passed.packets_per_s)
+        runs = {trial.packets_per_s: trial.run for trial in trials if trial.run}
+        percent = 100 / runs[passed].sent
         return {
-            "lossless_rate": Value(float(passed.packets_per_s), width),
-            "packets": Value(float(packets), 1.0),
-            "transferred": Value(float(packets * options.message_bytes), float(options.message_bytes)),
-            "loss": Value(passed.run.lost * percent, percent),
+            "lossless_rate": Value(float(passed), None if failed is None else float(failed - passed)),
+            **_arrived(options, trials),
+            "loss": Value(runs[passed].lost * percent, percent),
             "trials": Value(float(len(trials)), 1.0),
             "lowest_failed_rate": (
                 "none failed: the highest that was to be tried passed"
                 if failed is None
-                else Value(float(failed.packets_per_s), 1.0)
+                else Value(float(failed), 1.0)
             ),
         }
 
@@ -181,14 +184,57 @@ def _said(options: IperfUdpSearchOptions, client: End) -> list[tuple[int, Sent]]
         try:
             if status != "0":
                 raise ParseError(f"client: iperf ended with exit code {status}")
-            said.append((int(rate), sent(text, options.trial_s)))
+            each = sent(text, options.trial_s)
+            if number == len(found):
+                each.heard()
+            said.append((int(rate), each))
         except ParseError as error:
             raise ParseError(f"{error} (trial {number}, at {rate}/s)") from error
+    if sum(each.relayed is None for _, each in said) != len(_UNHEARD.findall(client.stderr)):
+        raise ParseError(
+            "client: reports of the server are missing that it got, or there that it did not get"
+        )
     return said
 
 
-def _searched(options: IperfUdpSearchOptions, trials: list[_Trial]) -> tuple[_Trial, _Trial | None]:
-    """The highest trial that passed and the lowest that did not, None if none failed.
+def _trials(
+    said: Sequence[tuple[int, Sent]], reports: Sequence[tuple[int, Arrived | None]], message_bytes: int
+) -> list[_Trial]:
+    """Trials with what the server reports of them, in their order; whatever it says of those unheard is left.
+
+    It may have seen nothing of such a one, or its end and then, as another client, its end's repetitions.
+    """
+    left = list(reports)
+    trials = []
+    for rate, client in said:
+        if client.relayed is None:
+            while left and left[0][0] == client.port:
+                left.pop(0)
+            trials.append(_Trial(rate, client, None))
+        elif left:
+            trials.append(_Trial(rate, client, same_run(client, *left.pop(0), message_bytes)))
+        else:
+            break
+    if left or len(trials) != len(said):
+        raise ParseError(f"server: {len(reports)} reports of {len(said)} trials")
+    return trials
+
+
+def _arrived(options: IperfUdpSearchOptions, trials: Sequence[_Trial]) -> Mapping[str, Value | str]:
+    """What arrived in all trials, or why nobody knows."""
+    heard = [trial.run.arrived for trial in trials if trial.run]
+    if unheard := len(trials) - len(heard):
+        why = f"not known: no report came of {counted(unheard, 'trial')}"
+        return {"packets": why, "transferred": why}
+    size = options.message_bytes
+    return {
+        "packets": Value(float(sum(heard)), 1.0),
+        "transferred": Value(float(sum(heard) * size), float(size)),
+    }
+
+
+def _searched(options: IperfUdpSearchOptions, trials: Sequence[_Trial]) -> tuple[int, int | None]:
+    """The highest rate that passed and the lowest that did not, None if none failed.
 
     ParseError if the trials are not those of the search, or no figure comes of them.
     """
@@ -208,7 +254,7 @@ def _searched(options: IperfUdpSearchOptions, trials: list[_Trial]) -> tuple[_Tr
     high = at(options.highest_pps)
     if passes(high):
         _check_end(left)
-        return high, None
+        return high.packets_per_s, None
     low = at(options.lowest_pps)
     if not passes(low):
         _check_end(left)
@@ -223,7 +269,7 @@ def _searched(options: IperfUdpSearchOptions, trials: list[_Trial]) -> tuple[_Tr
             f"client: without loss the system takes at least {low.packets_per_s}/s, but more could not be "
             f"offered: {too_slow(high.sent, high.packets_per_s)} (option highest_pps)"
         )
-    return low, high
+    return low.packets_per_s, high.packets_per_s
 
 
 def _check_end(left: list[_Trial]) -> None:
@@ -232,7 +278,7 @@ def _check_end(left: list[_Trial]) -> None:
 
 
 def _none_passed(options: IperfUdpSearchOptions, low: _Trial) -> str:
-    if low.loses(options.loss_per_million):
+    if low.run and low.loses(options.loss_per_million):
         return (
             f"server: even at lowest_pps, {low.packets_per_s}/s, {low.run.lost} of {low.run.sent} datagrams "
             f"were lost, which is more than {options.loss_per_million} per million"

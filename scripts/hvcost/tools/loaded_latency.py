@@ -142,7 +142,10 @@ def _check_load(client: End, duration: Value | str, idle: Probes, loaded: Probes
     if len(found) != 1 or not isinstance(duration, Value):
         raise ParseError("client: iperf does not say when its stream began")
     whole, fraction = found[0]
-    began = datetime.datetime.strptime(whole, "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.UTC)
+    try:
+        began = datetime.datetime.strptime(whole, "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.UTC)
+    except ValueError as error:
+        raise ParseError(f"client: its stream began at no time that there is: {error}") from error
     began_s = began.timestamp() + float(fraction or 0)
     step_s = 0.001 if fraction else 1.0
     first_s = min(answer.at_s - answer.round_trip.value / 1000 for answer in loaded.answers)

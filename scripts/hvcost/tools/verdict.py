@@ -8,6 +8,7 @@ network cards, which are as fast as the link is said to be (see `witness`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from hvcost.errors import ConfigError, ParseError
 from hvcost.machines.witness import check_carried, check_clocks, check_wires
@@ -44,9 +45,16 @@ def values(record: Record) -> Mapping[str, Value | str]:
     transferred = found.get(TRANSFERRED.name)
     if isinstance(transferred, Value):
         _check_cards(cards, transferred.value)
-    if host["connection"] in WIRED:
-        check_wires(cards, link["rate_mbit"])
+    if host.get("connection") in WIRED:
+        check_wires(cards, _rate_mbit(link))
     return found
+
+
+def _rate_mbit(link: Mapping[str, Any]) -> float:
+    rate = link.get("rate_mbit")
+    if not isinstance(rate, int | float):
+        raise ParseError("raw record without spec.link.rate_mbit")
+    return rate
 
 
 def _check_cards(cards: Mapping[str, Witness], transferred_bytes: float) -> None:
