@@ -51,7 +51,7 @@ def draw(environments: Sequence[Environment], cells: Sequence[CellStatistics], s
             (*bounds, *environment_notes(environments)),
         ),
         groups,
-        _ratios(rows) if is_ratio else _differences(rows, metric),
+        scale_of(rows) if is_ratio else _differences(rows, metric),
         [forest.Line(metric.no_effect)],
     )
     return Picture(
@@ -114,12 +114,20 @@ def _row(
     )
 
 
+def ratio_text(value: float, finest: float) -> str:
+    """A ratio with the decimals that a difference of `finest` needs, so that no interval looks empty."""
+    return f"{value:.{min(max(_needed(finest), 2), MAX_DECIMALS)}f}"
+
+
+def _needed(finest: float) -> int:
+    return math.ceil(-math.log10(finest)) if finest > 0 else 2
+
+
 def _text(value: float, finest: float, metric: Metric) -> str:
-    """An effect with the decimals that a difference of `finest` needs, so that no interval looks empty."""
-    needed = math.ceil(-math.log10(finest)) if finest > 0 else 2
+    """An effect with the decimals that a difference of `finest` needs."""
     if metric.compared == RATIO:
-        return f"{value:.{min(max(needed, 2), MAX_DECIMALS)}f}"
-    text = f"{value:+.{min(max(needed, 0), MAX_DECIMALS)}f}" if value else "0"
+        return ratio_text(value, finest)
+    text = f"{value:+.{min(max(_needed(finest), 0), MAX_DECIMALS)}f}" if value else "0"
     return text.replace("-", "−")
 
 
@@ -134,7 +142,7 @@ def _differences(rows: Sequence[forest.Row], metric: Metric) -> forest.Scale:
     return forest.Scale(label, low - room, high + room, logarithmic=False)
 
 
-def _ratios(rows: Sequence[forest.Row]) -> forest.Scale:
+def scale_of(rows: Sequence[forest.Row]) -> forest.Scale:
     """From zero, unless the lowest ratios would lie on each other there; with room for open sides."""
     shown = [1.0]
     for row in rows:

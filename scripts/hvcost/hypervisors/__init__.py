@@ -6,6 +6,7 @@ Each file of this folder is one hypervisor, named as the configuration names it,
 from __future__ import annotations
 
 import importlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from hvcost.errors import ConfigError, MachineError, ProofError
+from hvcost.errors import ConfigError, MachineError, ParseError, ProofError, shown
 from hvcost.images.guest import GuestShape
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
@@ -22,6 +23,7 @@ from hvcost.model.link import Link
 from hvcost.model.options import checked
 
 FOLDER = Path(__file__).parent
+_PROCESSORS = re.compile(r"cpu +(?:[0-9]{1,18} ){9}[0-9]{1,18}")
 
 # What the host has to be booted as: the plain kernel, or the kernel as dom0 of Xen.
 BootMode = Literal["native", "xen"]
@@ -67,13 +69,15 @@ class SystemPlan:
 class RunningSystem:
     """A system that is up and proved: the server's machine and address, and a folder there to write to.
 
-    `proof` holds the evidence, in the hypervisor's own words and in the guest's.
+    `proof` holds the evidence, in the hypervisor's own words and in the guest's. `inner_address`: the one
+    that it has itself, if the network translates; empty if that is `address`, by which the client knows it.
     """
 
     server: Connection
     address: str
     proof: Mapping[str, Any]
     runtime: str = guest_system.RUNTIME
+    inner_address: str = ""
 
 
 class Hypervisor(ABC):
@@ -183,9 +187,15 @@ def hardware_virtualisation(host: Connection, hypervisor: str) -> Literal["AMD-V
 
 
 def processor_time_s(stat: str) -> dict[str, float]:
-    """Time in s that all processors spent, from /proc/stat (proc(5)): a guest's is no user's."""
+    """Time in s that all processors spent, from /proc/stat (proc(5)): a guest's is no user's.
+
+    ParseError if its first line is not that of all processors.
+    """
+    first = stat.partition("\n")[0].strip()
+    if not _PROCESSORS.fullmatch(first):
+        raise ParseError(f"not the first line of /proc/stat: {shown([first])}")
     user, nice, system, _idle, _iowait, irq, softirq, _steal, guest, guest_nice = (
-        int(ticks) / TICKS_PER_S for ticks in stat.splitlines()[0].split()[1:]
+        int(ticks) / TICKS_PER_S for ticks in first.split()[1:]
     )
     return {
         "user": round(user + nice - guest - guest_nice, 2),

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from hvcost.errors import ConfigError, MachineError
+from hvcost.errors import ConfigError, MachineError, ProofError
 from hvcost.hypervisors import RunningSystem, SystemPlan, hardware_virtualisation, qemu
 from hvcost.machines.base import Connection
+
+VHOST_DEVICE = "/dev/vhost-net"
+# What QEMU has open, and how all processes and QEMU's own threads are called. Argument: the session's folder.
+VHOST = """
+read -r pid <"$1/pid"
+echo "pid $pid"
+ls -l "/proc/$pid/fd"
+cat /proc/[0-9]*/comm "/proc/$pid/task/"*/comm 2>/dev/null || true
+"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,23 @@ class Driver(qemu.Driver):
     def tap_options(self) -> str:
         return super().tap_options() + (",vhost=on" if self.options.vhost else "")
 
+    def further_proof(self, host: Connection, plan: SystemPlan) -> dict[str, Any]:
+        """Who moves the frames, if it is to be the host's kernel."""
+        if not self.options.vhost:
+            return {}
+        return {"vhost": parse_vhost(host.run(["sh", "-c", VHOST, "vhost", plan.runtime]).stdout)}
+
+    def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
+        super().check_proof(machine, proof)
+        if not self.options.vhost:
+            return
+        found = proof.get("vhost") or {"devices": 0, "workers": 0}
+        if found["devices"] < self.options.queues or not found["workers"]:
+            raise ProofError(
+                f"{machine}: vhost is not at work: QEMU has {VHOST_DEVICE} open {found['devices']} times for "
+                f"{self.options.queues} queues, and its kernel threads are {found['workers']}"
+            )
+
     def prepare(self, host: Connection) -> list[str]:
         """Load the modules of KVM, and of vhost if it is wanted."""
         module = {"AMD-V": "kvm_amd", "VT-x": "kvm_intel"}[hardware_virtualisation(host, "KVM")]
@@ -66,3 +93,17 @@ class Driver(qemu.Driver):
             raise MachineError(
                 f"{host.name}: KVM does not work on this machine: no guest gets up under it ({error})"
             ) from error
+
+
+def parse_vhost(said: str) -> dict[str, int]:
+    """How often QEMU has the kernel's device open, and how many threads of the kernel work for it.
+
+    Those are called after QEMU's process: a process of the kernel up to Linux 6.3, since then a thread of
+    QEMU's own (vhost_task).
+    """
+    first, *lines = said.splitlines()
+    worker = f"vhost-{first.removeprefix('pid ')}"
+    return {
+        "devices": sum(line.endswith(f" -> {VHOST_DEVICE}") for line in lines),
+        "workers": lines.count(worker),
+    }

@@ -1,11 +1,14 @@
-"""System container by systemd-nspawn: the guest's file system on the host's own kernel, as OpenVZ had it."""
+"""System container by systemd-nspawn: the guest's file system on the host's own kernel, as OpenVZ had it.
+
+It is a port of the host's bridge, as every guest is, or behind the host, as Docker has it.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from hvcost.errors import ProofError
@@ -20,6 +23,7 @@ from hvcost.hypervisors import (
 )
 from hvcost.images.guest import CHANNEL, INIT
 from hvcost.machines import guest as guest_system
+from hvcost.machines import translation
 from hvcost.machines.base import Connection
 
 MACHINE = "hvcost-guest"
@@ -41,18 +45,25 @@ while systemctl --quiet is-active "$1"; do sleep 0.1; done
 
 @dataclass(frozen=True)
 class Options:
-    """A container has none."""
+    """`network`: a port of the host's bridge, or behind the host, which translates addresses."""
+
+    network: str = field(default="bridge", metadata={"allowed": ("bridge", "nat")})
 
 
 class Driver(Hypervisor):
     """A container of systemd, limited to the guest's processors and memory."""
 
     Options = Options
-    packages = ("systemd-container", "qemu-utils")
+    packages = ("systemd-container", "qemu-utils", "nftables")
     guest_program = "systemd-nspawn"
     # Containers are units of the first process, systemd.
     needs_machine = True
     ready_nested_s = 5.0
+
+    @property
+    def is_translated(self) -> bool:
+        """Whether the container is behind the host."""
+        return bool(self.options.network == "nat")
 
     def prepare_files(self, host: Connection, files: GuestFiles) -> list[str]:
         """The disk as a raw file, which the kernel can mount."""
@@ -61,8 +72,13 @@ class Driver(Hypervisor):
     @contextmanager
     def started(self, host: Connection, plan: SystemPlan) -> Iterator[RunningSystem]:
         _stop(host)
-        try:
-            _add_interfaces(host, plan)
+        with ExitStack() as stack:
+            stack.callback(_stop, host)
+            link, bridge = plan.link, plan.bridge
+            if self.is_translated:
+                around = translation.translated(host, plan.bridge, plan.link, plan.runtime)
+                link, bridge = stack.enter_context(around), translation.BRIDGE
+            _add_interfaces(host, plan, bridge)
             arguments = self.command_line(plan)
             # In a file, since socat has a syntax of its own.
             script = f"{plan.runtime}/container"
@@ -73,10 +89,11 @@ class Driver(Hypervisor):
                 plan.name,
                 host.open_stream(terminal),
                 host,
-                plan.link,
+                link,
                 READY_TIMEOUT_S,
                 power_on=lambda: None,
             ) as guest:
+                told = translation.joined(host, guest.console, link) if self.is_translated else {}
                 proof = {
                     "hypervisor": "nspawn",
                     "command_line": arguments,
@@ -84,11 +101,10 @@ class Driver(Hypervisor):
                     "processes": host.run(["systemd-cgls", "--no-pager", "--full", "--unit", UNIT]).stdout,
                     "guest": dict(guest.facts),
                     "ready_after_s": guest.ready_after_s,
+                    **told,
                 }
                 self.check_proof(host.name, proof)
-                yield RunningSystem(guest.console, str(plan.link.guest), proof)
-        finally:
-            _stop(host)
+                yield RunningSystem(guest.console, str(plan.link.guest), proof, inner_address=str(link.guest))
 
     def command_line(self, plan: SystemPlan) -> list[str]:
         """The container in a scope of its own, which limits it; its end is that of its console."""
@@ -109,6 +125,8 @@ class Driver(Hypervisor):
         expect(machine, proof, "hypervisor", "nspawn")
         expect(machine, proof, "scope.ActiveState", "active")
         expect(machine, proof, "guest.driver", "veth")
+        if self.is_translated:
+            translation.check(machine, proof)
         # It is the host's own kernel that runs what is in it.
         if CHANNEL not in proof["processes"]:
             raise ProofError(f"{machine}: the host does not list the container's processes among its own")
@@ -121,11 +139,11 @@ def _scope(host: Connection) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def _add_interfaces(host: Connection, plan: SystemPlan) -> None:
-    """A pair of interfaces: one end in the bridge, the other for the container."""
+def _add_interfaces(host: Connection, plan: SystemPlan, bridge: str) -> None:
+    """A pair of interfaces: one end in a bridge, the other for the container."""
     mtu = ["mtu", str(plan.link.mtu)]
     host.run(["ip", "link", "add", OUTSIDE, *mtu, "type", "veth", "peer", "name", INSIDE, *mtu])
-    host.run(["ip", "link", "set", OUTSIDE, "master", plan.bridge, "up"])
+    host.run(["ip", "link", "set", OUTSIDE, "master", bridge, "up"])
 
 
 def _stop(host: Connection) -> None:

@@ -22,13 +22,20 @@ TAP = "hvcost-tap0"
 MAC = "52:54:00:20:10:03"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
-NICS = {"virtio": "virtio-net-pci", "e1000": "e1000", "rtl8139": "rtl8139"}
-NIC_DRIVERS = {"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp"}
+NICS = {"virtio": "virtio-net-pci", "e1000": "e1000", "rtl8139": "rtl8139", "pcnet": "pcnet"}
+NIC_DRIVERS = {"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp", "pcnet": "pcnet32"}
 
-# The process id may belong to somebody else by now: QEMU's command line names the folder.
+# The process id may belong to somebody else by now: QEMU's command line names the folder. One that is stopped
+# or hangs does not heed SIGTERM.
 STOP = """
 pid=$(cat "$1/pid" 2>/dev/null) || exit 0
-while grep -qsF "$1/" "/proc/$pid/cmdline"; do kill "$pid"; sleep 0.1; done
+signal=TERM tries=0
+while grep -qsF "$1/" "/proc/$pid/cmdline"; do
+    [ "$tries" -lt 100 ] || signal=KILL
+    kill -s "$signal" "$pid"
+    tries=$((tries + 1))
+    sleep 0.1
+done
 """
 
 
@@ -85,6 +92,10 @@ class Driver(Hypervisor):
         queues = self.options.queues
         return f",mq=on,vectors={2 * queues + 2}" if queues > 1 else ""
 
+    def further_proof(self, host: Connection, plan: SystemPlan) -> dict[str, Any]:
+        """What proves options of a variant, while the guest is up."""
+        return {}
+
     def check_proof(self, machine: str, proof: Mapping[str, Any]) -> None:
         expect(machine, proof, "hypervisor", "qemu")
         expect(machine, proof, "query-kvm.enabled", self.accelerator == "kvm")
@@ -113,6 +124,7 @@ class Driver(Hypervisor):
                     **qmp.ask(host, monitor, "query-kvm", "query-version", "query-status"),
                     "guest": dict(guest.facts),
                     "ready_after_s": guest.ready_after_s,
+                    **self.further_proof(host, plan),
                 }
                 self.check_proof(host.name, proof)
                 yield RunningSystem(guest.console, str(plan.link.guest), proof)

@@ -194,8 +194,8 @@ class Driver(Hypervisor):
 def parse_info(text: str) -> dict[str, str]:
     """`VBoxManage showvminfo --machinereadable` as names and values."""
     return {
-        name.strip('"'): value.strip('"')
-        for name, value in re.findall(r'^("[^"]*"|[^=\n]+)=(.*)$', text, re.MULTILINE)
+        name.strip('"'): value.strip().strip('"')
+        for name, value in re.findall(r'^("[^"\n]*"|[^=\n]+)=(.*)$', text, re.MULTILINE)
     }
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hvcost.errors import CommandError, MachineError
+from hvcost.errors import CommandError, MachineError, ParseError, shown
+from hvcost.files import decoded
 from hvcost.hypervisors import (
     BootMode,
     GuestFiles,
@@ -44,6 +45,9 @@ CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": SERIAL_PORT}
 DISKS = {"pv": "xvda", "pvh": "xvda", "hvm": "xvde"}
 # Where XenStore has the pseudo-terminal of the guest's console. (xl's own console wants a terminal itself.)
 TERMINALS = {"pv": "console/tty", "pvh": "console/tty", "hvm": "serial/0/tty"}
+
+_DOMAINS = re.compile(r"Name +ID +Mem +VCPUs\s+State\s+Time\(s\)")
+_DOMAIN = re.compile(r"(\S+) +[0-9]+ +[0-9]+ +[0-9]+ +\S+ +([0-9]{1,12}\.[0-9])", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,11 @@ class Driver(Hypervisor):
                 READY_TIMEOUT_S,
                 power_on=lambda: host.run(["xl", "unpause", DOMAIN]),
             ) as guest:
-                (domain,) = json.loads(host.run(["xl", "list", "-l", DOMAIN]).stdout)
                 proof = {
                     "hypervisor": "xen",
                     "configuration": text,
                     "xl_info": parse_info(host.run(["xl", "info"]).stdout),
-                    "domain": domain,
+                    "domain": parse_domain(host.run(["xl", "list", "-l", DOMAIN]).stdout),
                     "guest": dict(guest.facts),
                     "ready_after_s": guest.ready_after_s,
                 }
@@ -149,13 +152,29 @@ class Driver(Hypervisor):
 
 
 def parse_list(text: str) -> dict[str, float]:
-    """Processor time in s of each domain, from `xl list`: its name comes first, its time last."""
-    return {line.split()[0]: float(line.split()[-1]) for line in text.splitlines()[1:] if line.strip()}
+    """Processor time in s of each domain, from `xl list`; ParseError if the text is not whole."""
+    head, *lines = [line.rstrip() for line in text.splitlines() if line.strip()] or [""]
+    rows = [_DOMAIN.fullmatch(line) for line in lines]
+    times = {row[1]: float(row[2]) for row in rows if row}
+    if not _DOMAINS.fullmatch(head) or not lines or len(times) != len(lines):
+        raise ParseError(f"not what `xl list` prints: {shown([text])}")
+    return times
+
+
+def parse_domain(text: str) -> dict[str, Any]:
+    """The one domain of `xl list -l`; ParseError if the text does not say one."""
+    try:
+        found = decoded(text)
+    except (RecursionError, ValueError) as error:
+        raise ParseError(f"not what `xl list -l` prints: {error}") from error
+    if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], dict):
+        raise ParseError(f"`xl list -l` does not name one domain: {shown([text])}")
+    return found[0]
 
 
 def parse_info(text: str) -> dict[str, str]:
     """`xl info` as names and values."""
-    return dict(re.findall(r"^(\w+)\s*: (.*?)\s*$", text, re.MULTILINE))
+    return dict(re.findall(r"^(\w+)[^\S\n]*:[^\S\n]*(.*?)[^\S\n]*$", text, re.MULTILINE))
 
 
 def _create(host: Connection, file: str) -> None:

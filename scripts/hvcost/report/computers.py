@@ -1,4 +1,4 @@
-"""Which computers played an environment's machines, where they were several, and how unlike they are."""
+"""The computers and machines of an environment: what is told of them, and how unlike they are if several."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from hvcost.report.inputs import Place
 from hvcost.report.words import listed
 from hvcost.wording import counted
 
+# Machines of which a session knows facts.
+MACHINES = ("controller", "emulator", "host", "client", "guest", "software")
+# Boots are counted in the tables; names of computers say nothing about a figure.
+UNTOLD_FACTS = ("boot_id", "hostname")
 # Facts of a computer that decide how fast it plays machines, with what they are called.
 DECISIVE = {
     "cpu_model": "processor",

@@ -99,10 +99,7 @@ class Results:
 def read(experiment_json: Path, folder: Path) -> Results:
     """Everything from a folder of results; ParseError or ConfigError name the file that is wrong."""
     experiment = description.load(experiment_json)
-    for environment in experiment.environments:
-        for name in (environment.id, *environment.hypervisors, *environment.workloads):
-            if not NAME.fullmatch(name):
-                raise ConfigError(f"{experiment_json}: {name!r} is not a name for a file")
+    check_names(experiment, str(experiment_json))
     return Results(
         experiment=experiment,
         places=tuple(_place(environment, experiment, folder) for environment in experiment.environments),
@@ -110,6 +107,14 @@ def read(experiment_json: Path, folder: Path) -> Results:
         claims=_table(ClaimVerdict, folder, "claims.csv", "claims"),
         figures=_figures(folder / "figures"),
     )
+
+
+def check_names(experiment: Description, source: str) -> None:
+    """ConfigError, which names the `source`, if a name of the experiment would be another folder's path."""
+    for environment in experiment.environments:
+        for name in (environment.id, *environment.hypervisors, *environment.workloads):
+            if not NAME.fullmatch(name):
+                raise ConfigError(f"{source}: {name!r} is not a name for a file")
 
 
 def _place(environment: Environment, experiment: Description, results: Path) -> Place:
@@ -133,11 +138,7 @@ def _place(environment: Environment, experiment: Description, results: Path) -> 
     return Place(
         environment=environment,
         statistics=_table(CellStatistics, results, path, id),
-        repetitions=tuple(
-            each
-            for each in measurements.repetitions(measurements.read_csv(folder / "measurements.csv"))
-            if each.role == PRIMARY
-        ),
+        repetitions=measurements.read_csv(folder / "measurements.csv", [PRIMARY]),
         host=_host(folder / "host.json"),
         sessions=sessions,
         figures=_figures(folder / "figures"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hvcost.analysis.metrics import known
-from hvcost.analysis.rows import SIGNIFICANT_DIGITS, CellStatistics, ClaimVerdict, PairComparison
+from hvcost.analysis.rows import SIGNIFICANT_DIGITS, CellStatistics, Change, ClaimVerdict, PairComparison
 from hvcost.model.metric import DIFFERENCE, RATIO, THROUGHPUT
 from hvcost.wording import difference_unit, shown_unit
 
@@ -29,7 +29,7 @@ class Placed(Generic[T]):
 Cell = Placed[CellStatistics]
 Pair = Placed[PairComparison]
 Claim = Placed[ClaimVerdict]
-Row = CellStatistics | PairComparison | ClaimVerdict
+Row = CellStatistics | PairComparison | ClaimVerdict | Change
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def mbit(bps: float) -> str:
     return rounded(bps / 1e6)
 
 
-def amount(row: CellStatistics, value: float) -> str:
+def amount(row: Row, value: float) -> str:
     """A value of a row in the unit that people use, without it."""
     return rounded(value / _size(row)) if value else "0"
 
@@ -215,6 +215,14 @@ def allowed(row: ClaimVerdict) -> str:
     if least is not None:
         return f"{least:g}{unit_said} or more"
     return "any" if most is None else f"{most:g}{unit_said} or less"
+
+
+def published(row: ClaimVerdict) -> str:
+    """The ratio or difference that was published."""
+    if row.published is None:
+        return "none"
+    unit_said = "" if row.compared == RATIO else f" {difference_unit(unit(row))}"
+    return f"{row.published / _scale(row):g}{unit_said}"
 
 
 def _scale(row: ClaimVerdict) -> float:

@@ -43,11 +43,11 @@ _DIFFER = {
     (False, True): Mark("△", "seems better", _SUGGESTS),
     (False, False): Mark("▽", "seems worse", _SUGGESTS),
 }
-_WITHIN = {
+WITHIN = {
     True: Mark("≈", "hardly better", _HARDLY),
     False: Mark("≈", "hardly worse", _HARDLY),
 }
-_OTHERS = {
+OTHERS = {
     EQUIVALENT: Mark("=", "no difference", "surely within the margin"),
     INCONCLUSIVE: Mark("?", "not told apart", "these values do not tell whether there is a difference"),
     NOT_BY_THIS_LINK: Mark(
@@ -55,7 +55,7 @@ _OTHERS = {
     ),
     TOO_FEW: Mark("…", "too few values", "there is no test of so few"),
 }
-MARKS = (*_DIFFER.values(), *_WITHIN.values(), *_OTHERS.values())
+MARKS = (*_DIFFER.values(), *WITHIN.values(), *OTHERS.values())
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,9 @@ def _entry(
 
 
 def _mark(cell: Cell, pair: Pair, metric: Metric) -> Mark:
-    is_better = ((cell.row.effect or 0.0) > metric.no_effect) == (metric.better == "higher")
+    is_better = metric.is_better(cell.row.effect or 0.0)
     if pair.row.verdict == DIFFERENT:
         return _DIFFER[pair.row.role == PRIMARY, is_better]
     if pair.row.verdict == WITHIN_MARGIN:
-        return _WITHIN[is_better]
-    return _OTHERS[pair.row.verdict]
+        return WITHIN[is_better]
+    return OTHERS[pair.row.verdict]

@@ -7,34 +7,22 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from hvcost.analysis.measurements import as_measured
 from hvcost.analysis.metrics import PRIMARY
 from hvcost.figures import Subject
 from hvcost.model import link
-from hvcost.model.link import tcp_limit_bps
 from hvcost.model.record import Record, accelerator_of
-from hvcost.report import computers, costs, limits, numbers, sweeps, trust, words
+from hvcost.report import computers, costs, limits, numbers, sweeps, templates, trust, words
 from hvcost.report.inputs import Figure, Place, Results, Session
-from hvcost.report.numbers import Cell, Number
+from hvcost.report.numbers import Cell, Claim
 from hvcost.report.overview import marks, overview
 from hvcost.report.sections import Group, by, groups, headlines, sections
 from hvcost.report.words import Sentence
-from hvcost.wording import sentence_case
 
-FOLDER = Path(__file__).parent
-MACHINES = ("controller", "emulator", "host", "client", "guest", "software")
-# Boots are counted in the tables; names of computers say nothing about a figure.
-UNTOLD_FACTS = ("boot_id", "hostname")
 FIRST_FACTS = ("cpu_model", "system", "kernel", "commit")
 NOT_RECORDED = "not recorded"
-# What the study's link may have been.
-STUDY_LINK = {"rate_mbit": 100, "mtu": 1500}
 # Charts in the order in which they are shown, by the beginning of their names, and how to read them.
 CAPTIONS = {
     "ratios": "Each system beside bare metal, with its 95 % interval.",
@@ -139,18 +127,6 @@ class Fact:
 
 def render(results: Results) -> str:
     """The page as HTML, the same text for the same results."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["unit_of"] = numbers.unit
-    environment.filters["beside_of"] = numbers.beside_of
-    environment.filters["sentence_case"] = sentence_case
-    environment.tests["number"] = lambda part: isinstance(part, Number)
     said = [Answer(place, tuple(headlines(place))) for place in results.places]
     # Where all is swept, the sweeps are the answer.
     answers = [each for each in said if each.headlines or not each.place.statistics.rows]
@@ -158,8 +134,8 @@ def render(results: Results) -> str:
     cells = [cell for place in results.places for cell in primary(place)]
     titles = dict.fromkeys(g.metric.title for each in answers for g in each.headlines if g.is_primary)
     sessions = [session for place in results.places for session in place.sessions]
-    return environment.get_template("template.html.j2").render(
-        style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
+    return templates.template("template.html.j2").render(
+        style=templates.style(),
         words=words,
         costs=costs,
         limits=limits,
@@ -186,7 +162,7 @@ def render(results: Results) -> str:
             (pair for pair in results.comparisons.rows if not pair.row.same), lambda pair: pair.row.family
         ),
         claims=by(results.claims.rows, lambda claim: claim.row.claim),
-        study_limit=numbers.mbit(tcp_limit_bps(**STUDY_LINK)),
+        repeated=_repeated(results),
         charts=_charts,
         progress=progress,
         failures=[failure for place in results.places for failure in failures(place)],
@@ -207,6 +183,12 @@ def render(results: Results) -> str:
 def primary(place: Place) -> list[Cell]:
     """Cells of the metrics that verdicts are about."""
     return [cell for cell in place.statistics.rows if cell.row.role == PRIMARY]
+
+
+def _repeated(results: Results) -> Sequence[Claim]:
+    """Comparisons of claims, if any of them has a value that was published."""
+    every = results.claims.rows
+    return every if any(claim.row.published is not None for claim in every) else ()
 
 
 def _names(results: Results) -> list[str]:
@@ -302,7 +284,8 @@ def _dates(sessions: Iterable[Session]) -> list[str]:
 def machines(place: Place) -> list[Machine]:
     """Machines of an environment; of a fact that is not the same in all sessions, it is said where."""
     measured = [session for session in place.sessions if session.record]
-    found = [_machine(name, measured, len({session.boot for session in measured}) > 1) for name in MACHINES]
+    has_several_boots = len({session.boot for session in measured}) > 1
+    found = [_machine(name, measured, has_several_boots) for name in computers.MACHINES]
     return [machine for machine in found if machine.facts]
 
 
@@ -333,7 +316,7 @@ def _machine(machine: str, sessions: Iterable[Session], several_boots: bool) -> 
         label = f"{session.system} boot {session.boot}" if several_boots else session.system
         present.append(label)
         for name, value in facts.items():
-            if name not in UNTOLD_FACTS:
+            if name not in computers.UNTOLD_FACTS:
                 values.setdefault(name, {}).setdefault(str(value), []).append(label)
     facts_told = tuple(
         Fact(

@@ -10,14 +10,14 @@ from hvcost.analysis.rows import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
+    NOT_COMPARABLE,
     REFUTED,
     SUPPORTED,
     WITHIN_MARGIN,
-    CellStatistics,
     ClaimVerdict,
     PairComparison,
 )
-from hvcost.model.description import BASELINE, UNDER_XEN
+from hvcost.model.description import BASELINE, UNDER_XEN, Study
 from hvcost.model.metric import Metric
 from hvcost.report import numbers
 from hvcost.report.numbers import Cell, Number, Pair
@@ -65,12 +65,12 @@ def start(system: str) -> str:
     return sentence_case(said) if system in NAMES else said
 
 
-def metric(row: CellStatistics) -> Metric:
+def metric(row: numbers.Row) -> Metric:
     """A row's metric."""
     return known()[row.metric]
 
 
-def title(row: CellStatistics) -> str:
+def title(row: numbers.Row) -> str:
     """What people call a row's metric."""
     return metric(row).title
 
@@ -137,12 +137,27 @@ REASONS = {
     SUPPORTED: "the whole interval lies in the allowed range",
     REFUTED: "the whole interval lies outside of the allowed range",
     INCONCLUSIVE: "the interval lies on both sides of an end of the allowed range",
+    NOT_COMPARABLE: "",
 }
 
 
 def reason(row: ClaimVerdict) -> str:
     """Why a comparison of a claim has its verdict."""
-    why = "there is no interval" if row.effect_low is None else REASONS.get(row.verdict, "")
+    why = REASONS.get(row.verdict, "")
+    if row.effect_low is None and row.verdict != NOT_COMPARABLE:
+        why = "there is no interval"
     if row.bound and row.verdict == INCONCLUSIVE:
         why = "the link leaves the interval open"
     return "; ".join(filter(None, (why, row.note)))
+
+
+def repeated_verdict(verdict: str, study: Study | None) -> str:
+    """A verdict on what was published of another time's software: whatever holds now is another statement."""
+    is_told = verdict in (SUPPORTED, REFUTED) and study is not None and bool(study.software)
+    return f"{verdict} on today’s systems" if is_told else verdict
+
+
+def remarks(row: ClaimVerdict) -> str:
+    """What has to be known of a comparison with what was published: stand-ins, and why it has its verdict."""
+    stands = f"an analogue: {row.analogue}" if row.analogue else ""
+    return "; ".join(filter(None, (stands, reason(row))))
