@@ -13,7 +13,7 @@ from multiprocessing import Pool
 from pathlib import Path
 
 from hvcost import files, program
-from hvcost.analysis import simulated_latencies, simulation
+from hvcost.analysis import simulated_coverage, simulated_latencies, simulation
 from hvcost.analysis.rows import SIGNIFICANCE
 
 PROCESSES = 2
@@ -21,9 +21,10 @@ PROCESSES = 2
 PAGE = """\
 # What the statistics do where the truth is known
 
-Made by `python scripts/simulate_statistics.py --trials {trials} --output docs/simulations.md`, by the
-functions that make the tables: {trials} simulated experiments per line, from random numbers of its own
-(seed {seed} and the line's name). A share of 5 % is known to ± {error} here.
+Made by `python scripts/simulate_statistics.py --trials {trials} --coverage-trials {coverage_trials}
+--output docs/simulations.md`, by the functions that make the tables: {trials} simulated experiments per
+line, from random numbers of its own (seed {seed} and the line's name). A share of 5 % is known to
+± {error} here.
 
 ## Error rates
 
@@ -43,6 +44,15 @@ of one boot say nothing of another, and what happens in one run of ten is not se
 experiments: the values are then those of a steady system, and look like it. More boots and more runs help,
 and nothing else. Where no reason is given, it is the method's own: for few and skewed values it comes near
 its promise, and no nearer.
+
+## Coverage
+
+How often the interval holds the truth, in {coverage_trials:,} experiments per line: each kind of comparison,
+with *n* values of each of two systems. The second is *the same*, or *steady* (normal, CV 1 %). *Bounded by
+the link*: runs are cut off by it, and the steady system is at 0.8 of it; the ratio is that of what arrives.
+Promised: 95 % or more; a line below {least} falls short.
+
+{coverage}
 
 ## Differences
 
@@ -102,11 +112,14 @@ correlated. Few values cannot tell: that there is no flag does not show that the
 """
 
 
-def simulate(trials: int, seed: int, output: Path) -> None:
+def simulate(trials: int, coverage_trials: int, seed: int, output: Path) -> None:
     """Write the page of results."""
     error = 1.96 * math.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / trials)
     grid = [(correlation, n) for correlation in simulation.CORRELATIONS for n in simulation.SIZES]
     with Pool(PROCESSES, _end_with_parent) as pool:
+        coverage = pool.imap(
+            partial(simulated_coverage.coverage, trials=coverage_trials, seed=seed), simulated_coverage.CASES
+        )
         rates = pool.imap(partial(simulation.error_rates, trials=trials, seed=seed), simulation.SCENARIOS)
         differences = pool.imap(
             partial(simulation.difference_rates, trials=trials, seed=seed), simulation.DIFFERENCES
@@ -127,6 +140,9 @@ def simulate(trials: int, seed: int, output: Path) -> None:
             margin=simulation.DIFFERENCE_MARGIN,
             error=f"{error:.1%}",
             rates=_rates(list(rates), error),
+            coverage_trials=coverage_trials,
+            least=f"{simulated_coverage.LEAST:.0%}",
+            coverage=_coverage(list(coverage)),
             differences=_table(
                 ("first system, second system", "n", "none", "difference", "false equivalence", "promise"),
                 (
@@ -190,6 +206,23 @@ def _rates(rates: Sequence[simulation.ErrorRates], error: float) -> str:
     )
 
 
+def _coverage(shares: Sequence[float]) -> str:
+    return _table(
+        ("compared by", "values", "second system", "n", "the interval holds the truth", "promise"),
+        (
+            (
+                case.kind,
+                case.shape.name,
+                "steady" if case.beside_steady else "the same",
+                str(case.values),
+                _share(share),
+                _promise(share >= simulated_coverage.LEAST, case.shape.fault),
+            )
+            for case, share in zip(simulated_coverage.CASES, shares, strict=True)
+        ),
+    )
+
+
 def _latencies(rates: Sequence[simulated_latencies.LatencyRates], error: float) -> str:
     return _table(
         (
@@ -238,6 +271,9 @@ if __name__ == "__main__":
         simulate,
         __doc__,
         program.argument("--trials", type=int, default=2000, help="experiments per line of the tables"),
+        program.argument(
+            "--coverage-trials", type=int, default=2000, help="experiments per line of the table of coverage"
+        ),
         program.argument("--seed", type=int, default=2010, help="of their random numbers"),
         output="MD",
     )

@@ -47,6 +47,7 @@ def results_of(repetitions: int, folder: Path) -> None:
     """A folder of results with so many repetitions in all: five systems, two environments, ten boots."""
     content = yaml.safe_load((CONFIG / "config.yaml").read_text())
     content |= {"boots": 10, "repetitions": repetitions // 100}
+    content["workloads"] = {"tcp": content["workloads"]["tcp"]}
     experiment = config.experiment(content, CONFIG / "schema.yaml")
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text(description.as_text(experiment.description()))
@@ -72,27 +73,10 @@ def steps(folder: Path) -> list[Step]:
             raw = ("--raw", place / "raw" / part.stem, "--workloads", *experiment["workloads"])
             plan = ("--boots", experiment["boots"], "--repetitions", experiment["repetitions"])
             taken.append(run("parse_repetitions", *raw, *plan, "--output", part))
-        measurements = place / "measurements.csv"
-        taken.append(run("collect_measurements", "--output", measurements, *parts))
-        environment = ("--environment", spec, "--measurements", measurements)
-        planned = ("--boots", 10, "--seed", 2010)
-        taken.append(run("compute_statistics", *environment, *planned, "--output", place / "statistics.csv"))
-        given = ("--statistics", place / "statistics.csv", "--host", place / "host.json")
-        taken.append(run("plot_environment", *environment, *given, "--output", place / "figures"))
-    tables = [folder / name / "measurements.csv" for name in specs]
-    statistics = [folder / name / "statistics.csv" for name in specs]
-    described = ("--experiment", folder / "experiment.json")
-    compared = ("--comparisons", folder / "comparisons.csv", "--claims", folder / "claims.csv")
-    taken.append(run("compare_systems", *described, *compared, *tables))
-    environments = f"[{', '.join(specs.values())}]"
-    taken.append(
-        run(
-            "plot_comparison",
-            *("--environments", environments, "--statistics", *statistics),
-            *("--output", folder / "figures", "--", *tables),
-        )
-    )
-    taken.append(run("make_report", *described, "--results", folder, "--output", folder / "report.html"))
+        planned = ("--environment", spec, "--boots", 10, "--seed", 2010, "--host", place / "host.json")
+        taken.append(run("analyse_environment", *planned, "--output", place, *parts))
+    described = ("--experiment", folder / "experiment.json", "--results", folder)
+    taken.append(run("make_report", *described, "--output", folder / "report.html"))
     return taken
 
 

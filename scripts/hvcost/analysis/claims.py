@@ -7,6 +7,10 @@ interval lies there, refuted if none of it does. A run at the limit might have b
 so with a single one the interval is open on that side: a link can refute a claim, but not feign its truth.
 (Without any, the values are what they would have been on an endless link. With some, the mean is too low if
 anything, and the end of the interval that still counts is the one for which that is the safe side.)
+
+A published ratio that is 1 because the link set both values says nothing of systems that no link limits. A
+claim that says so of itself (`link_limited`) is put to the test only where a link set the second value here
+as well; where it set both, they are compared as they are, as they were then. Elsewhere it is not comparable.
 """
 
 from __future__ import annotations
@@ -19,16 +23,22 @@ from dataclasses import replace
 from hvcost.analysis.cells import Held, Links, held
 from hvcost.analysis.effects import effect
 from hvcost.analysis.metrics import PRIMARY
-from hvcost.analysis.rows import INCONCLUSIVE, REFUTED, SUPPORTED, ClaimVerdict
+from hvcost.analysis.rows import INCONCLUSIVE, NOT_COMPARABLE, REFUTED, SUPPORTED, ClaimVerdict
 from hvcost.analysis.samples import Sample
 from hvcost.model.description import Claim
 from hvcost.model.metric import RATIO, Metric
+
+# What a claim is if one of its comparisons is.
+FROM_WORST = (REFUTED, INCONCLUSIVE, SUPPORTED, NOT_COMPARABLE)
 
 
 def verdicts(
     claims: Iterable[Claim], samples: Sequence[Sample], links: Links, seed: int
 ) -> list[ClaimVerdict]:
-    """One row per comparison of each claim; a claim is as good as the worst of its comparisons."""
+    """One row per comparison of each claim; a claim is as good as the worst of its comparisons.
+
+    Those that are not comparable say nothing, unless there are no others.
+    """
     found = {
         (sample.environment, sample.system, sample.workload, name): sample
         for sample in samples
@@ -41,7 +51,7 @@ def verdicts(
             for workload, (a, b) in itertools.product(claim.workloads, claim.pairs())
         ]
         said = [row.verdict for row in compared]
-        worst = next((verdict for verdict in (REFUTED, INCONCLUSIVE) if verdict in said), SUPPORTED)
+        worst = next((verdict for verdict in FROM_WORST if verdict in said), SUPPORTED)
         rows += [replace(row, claim_verdict=worst) for row in compared]
     return rows
 
@@ -69,6 +79,9 @@ def _compared(
         system_b=b[1],
         at_least=claim.at_least,
         at_most=claim.at_most,
+        published=claim.published,
+        analogue=claim.analogue,
+        link_limited=claim.link_limited,
         effect=None,
         effect_low=None,
         effect_high=None,
@@ -81,15 +94,22 @@ def _compared(
         environment, system = a if one is None else b
         return replace(row, note=f"{system} in {environment} was not measured")
     measured = effect(one, other, seed)
+    by_link = held(one, links), held(other, links)
     row = replace(row, effect=measured.value, note=measured.note)
+    if measured.interval:
+        row = replace(row, effect_low=measured.interval.low, effect_high=measured.interval.high)
+    if claim.link_limited and measured.value is not None and not by_link[1].median:
+        note = "the link set both values when this was published, and not the second here"
+        return replace(row, verdict=NOT_COMPARABLE, note="; ".join(filter(None, (row.note, note))))
     if measured.interval is None:
         return row
     low, high = measured.interval.low, measured.interval.high
-    bound, note = _opened(held(one, links), held(other, links), one.metric)
+    if claim.link_limited and by_link[0].median:
+        bound, note = "", "the link set both values, as when this was published"
+    else:
+        bound, note = _opened(*by_link, one.metric)
     return replace(
         row,
-        effect_low=low,
-        effect_high=high,
         bound=bound,
         verdict=_verdict(
             _lowest(claim) if bound in ("low", "both") else low,

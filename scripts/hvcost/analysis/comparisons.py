@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hvcost.analysis.cells import Links, held
-from hvcost.analysis.differences import difference, holm
+from hvcost.analysis.differences import difference, holm_within
 from hvcost.analysis.effects import effect
-from hvcost.analysis.intervals import MIN_VALUES
+from hvcost.analysis.intervals import MIN_VALUES, Evidence
 from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.analysis.rows import (
     DIFFERENT,
@@ -60,7 +60,7 @@ def comparisons(samples: Sequence[Sample], question: Question) -> list[PairCompa
     """
     families = _Families(origins(question.sweeps, ENVIRONMENT), origins(question.sweeps, WORKLOAD))
     rows = [
-        replace(_compared(a, b, question), family=families.of(a, b))
+        compared(a, b, question, families.of(a, b)).row
         for a, b in itertools.combinations(samples, 2)
         if (a.workload, a.metric) == (b.workload, b.metric)
         and (a.environment == b.environment) != (a.system == b.system)
@@ -68,9 +68,7 @@ def comparisons(samples: Sequence[Sample], question: Question) -> list[PairCompa
     ]
     names = list(dict.fromkeys(row.family for row in rows))
     names.sort(key=lambda family: family.startswith(BETWEEN))
-    return [
-        _judged(row) for family in names for row in _corrected([row for row in rows if row.family == family])
-    ]
+    return judged(sorted(rows, key=lambda row: names.index(row.family)))
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,19 @@ def _named(name: str, origins: Mapping[str, str]) -> str:
     return f"sweep {origins[name]}" if name in origins else name
 
 
-def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
-    """Comparison of two cells, not yet corrected for the others: without its family and its verdict."""
+@dataclass(frozen=True)
+class Compared:
+    """Two cells beside each other, not yet corrected for the others: without a verdict.
+
+    `evidence` is what the numbers of the row are made of, None if there is none.
+    """
+
+    row: PairComparison
+    evidence: Evidence | None
+
+
+def compared(a: Sample, b: Sample, question: Question, family: str) -> Compared:
+    """Comparison of two cells, to be corrected together with those of the same family (`judged`)."""
     is_within = a.environment == b.environment
     found = effect(a, b, question.seed)
     margin = question.margin if a.metric.margin is None else a.metric.margin
@@ -109,8 +118,8 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
     # Of values on several computers, ranks would be those of the computers.
     if found.evidence and len({*a.by_computer, *b.by_computer}) == 1:
         ranks = difference(a.values, b.values, f"{a.seed(question.seed)} {b.seed(question.seed)}")
-    return PairComparison(
-        family="",
+    row = PairComparison(
+        family=family,
         workload=a.workload,
         metric=a.metric.name,
         unit=a.metric.unit,
@@ -141,18 +150,18 @@ def _compared(a: Sample, b: Sample, question: Question) -> PairComparison:
         verdict="",
         note=found.note,
     )
+    return Compared(row, found.evidence)
 
 
-def _corrected(rows: Sequence[PairComparison]) -> list[PairComparison]:
-    """Rows of one family with their p-values corrected together; rows without any stay as they are."""
-    tested = [row for row in rows if row.difference_p is not None]
-    p_values = holm([row.difference_p for row in tested if row.difference_p is not None])
-    equivalence_p_values = holm([row.equivalence_p for row in tested if row.equivalence_p is not None])
-    corrected = {
-        row: replace(row, difference_p_holm=p, equivalence_p_holm=equivalence_p)
-        for row, p, equivalence_p in zip(tested, p_values, equivalence_p_values, strict=True)
-    }
-    return [corrected.get(row, row) for row in rows]
+def judged(rows: Sequence[PairComparison]) -> list[PairComparison]:
+    """Rows in their order, with their p-values corrected together within each family, and their verdicts."""
+    families = [row.family for row in rows]
+    differences = holm_within([row.difference_p for row in rows], families)
+    equivalences = holm_within([row.equivalence_p for row in rows], families)
+    return [
+        _judged(replace(row, difference_p_holm=p, equivalence_p_holm=equivalence_p))
+        for row, p, equivalence_p in zip(rows, differences, equivalences, strict=True)
+    ]
 
 
 def _judged(row: PairComparison) -> PairComparison:
@@ -194,6 +203,4 @@ def _leads(row: PairComparison) -> bool:
     """Whether the one that the link held back is the better one all the same."""
     if row.effect is None:
         return False
-    metric = known()[row.metric]
-    is_a_better = (row.effect > metric.no_effect) == (metric.better == "higher")
-    return is_a_better == (row.runs_at_limit_a > 0)
+    return known()[row.metric].is_better(row.effect) == (row.runs_at_limit_a > 0)

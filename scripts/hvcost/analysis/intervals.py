@@ -69,11 +69,28 @@ class Evidence(ABC):
 
     def difference_p(self) -> float:
         """p-value that nothing differs: twice the smaller one of both sides."""
-        return min(1.0, 2 * min(self._above_p(0.0), self._below_p(0.0)))
+        return self.beyond_p(0.0)
 
     def equivalence_p(self, margin: float) -> float:
-        """p-value that the difference is not within -margin to margin (Schuirmann 1987)."""
-        return max(self._above_p(-margin), self._below_p(margin))
+        """p-value that the difference is not within -margin to margin (Schuirmann 1987).
+
+        Of a ratio: not within 1/(1 + margin) to 1 + margin.
+        """
+        far = self._distance(margin)
+        return max(self._above_p(-far), self._below_p(far))
+
+    def beyond_p(self, margin: float) -> float:
+        """p-value that the difference is within the margin: twice the smaller one of both sides.
+
+        It is below 0.05 just if the whole interval of 95 % is beyond the margin on one side. A test of a
+        least effect (Murphy & Myors 1999): with a margin of 0, that of any difference.
+        """
+        far = self._distance(margin)
+        return min(1.0, 2 * min(self._above_p(far), self._below_p(-far)))
+
+    def _distance(self, margin: float) -> float:
+        """How far a margin is from no difference, as the difference is estimated."""
+        return margin
 
     @abstractmethod
     def _above_p(self, limit: float) -> float:
@@ -148,9 +165,8 @@ class RatioBootstrap(Bootstrap):
         with np.errstate(over="ignore"):
             return Interval(float(np.exp(logs.low)), float(np.exp(logs.high)), confidence)
 
-    def equivalence_p(self, margin: float) -> float:
-        """p-value that the ratio is not within 1/(1 + margin) to 1 + margin (Schuirmann 1987)."""
-        return super().equivalence_p(math.log1p(margin))
+    def _distance(self, margin: float) -> float:
+        return math.log1p(margin)
 
 
 @dataclass(frozen=True)

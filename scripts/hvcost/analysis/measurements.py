@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -18,8 +17,9 @@ from typing import Any
 
 from hvcost import files
 from hvcost.analysis.metrics import DETAIL, PRIMARY, SECONDARY, derived, known, metrics_of
-from hvcost.errors import ParseError
-from hvcost.model.metric import Value
+from hvcost.analysis.rows import number, whole_number
+from hvcost.errors import ConfigError, ParseError
+from hvcost.model.metric import Metric, Value
 from hvcost.model.record import Record, is_played
 from hvcost.tools.verdict import values
 
@@ -48,6 +48,8 @@ OK = "ok"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
 ROLES = (PRIMARY, SECONDARY, DETAIL)
+# Details are recorded, and no more.
+ANALYSED = (PRIMARY, SECONDARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,9 @@ def from_records(records: Iterable[Record]) -> Table:
     return _sorted([row for record in records for row in _rows(record)], "raw records")
 
 
-def concatenate(paths: Sequence[Path]) -> Table:
-    """One table of several CSV files; ParseError if they overlap or one is not such a table."""
-    return merged([read_csv(path) for path in paths], ", ".join(map(str, paths)))
+def concatenate(paths: Sequence[Path], roles: Sequence[str] = ROLES) -> Table:
+    """One table of several CSV files; ParseError if they overlap or one is not such a table (`read_csv`)."""
+    return merged([read_csv(path, roles) for path in paths], ", ".join(map(str, paths)))
 
 
 def merged(tables: Iterable[Table], source: str) -> Table:
@@ -136,8 +138,12 @@ def write_csv(table: Table, path: Path) -> None:
     files.write_text(path, text.getvalue())
 
 
-def read_csv(path: Path) -> Table:
-    """Read a table and check it; ParseError names the file, the line and the column."""
+def read_csv(path: Path, roles: Sequence[str] = ROLES) -> Table:
+    """Read a table and check it; ParseError names the file, the line and the column.
+
+    Rows of other `roles` are passed over.
+    """
+    passed_over = set(ROLES).difference(roles)
     rows: list[Repetition] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -145,10 +151,12 @@ def read_csv(path: Path) -> Table:
             header = next(reader, [])
             _check_header(header)
             in_order = itemgetter(*map(header.index, COLUMNS))
+            role = header.index("role")
             for fields in reader:
                 if len(fields) != len(header):
                     raise ParseError(f"{len(fields)} fields instead of {len(header)}")
-                rows.append(_checked_row(in_order(fields)))
+                if fields[role] not in passed_over:
+                    rows.append(_checked_row(in_order(fields)))
     except ParseError as error:
         raise ParseError(f"{path}, line {reader.line_num}: {error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -161,7 +169,7 @@ def read_csv(path: Path) -> Table:
 
 def repetitions(table: Table) -> Table:
     """Figures that are analysed: each repetition's primary metric, and the secondary ones."""
-    return tuple(row for row in table if row.role != DETAIL)
+    return tuple(row for row in table if row.role in ANALYSED)
 
 
 def as_measured(repetitions: Iterable[Repetition]) -> tuple[Repetition, ...]:
@@ -196,7 +204,7 @@ def _rows(record: Record) -> list[Repetition]:
         "guest_boot": _boot(record, "guest"),
         "computer": computer_of(record),
     }
-    tool = _spec(record, "workload")["tool"]
+    roles = _roles(record)
     figures = _figures(record)
     return [
         Repetition(
@@ -205,8 +213,18 @@ def _rows(record: Record) -> list[Repetition]:
             metric=metric.name,
             role=role,
         )
-        for metric, role in metrics_of(tool).items()
+        for metric, role in roles.items()
     ]
+
+
+def _roles(record: Record) -> dict[Metric, str]:
+    """The metrics that a record has; ParseError if it does not say by what it was measured."""
+    try:
+        return metrics_of(_spec(record, "workload").get("tool"))
+    except ConfigError as error:
+        raise ParseError(
+            f"{_place(record)}: raw record whose spec.workload is none: tool: {error}"
+        ) from error
 
 
 def _outcome(figure: Value | str, figures: object) -> dict[str, Any]:
@@ -251,10 +269,11 @@ def _spec(record: Record, key: str) -> Any:
     try:
         return record.spec[key]
     except KeyError:
-        raise ParseError(
-            f"{record.environment}/{record.system}/boot{record.boot}/"
-            f"{record.workload}-{record.repetition}: raw record without spec.{key}"
-        ) from None
+        raise ParseError(f"{_place(record)}: raw record without spec.{key}") from None
+
+
+def _place(record: Record) -> str:
+    return f"{record.environment}/{record.system}/boot{record.boot}/{record.workload}-{record.repetition}"
 
 
 def _one_line(text: str) -> str:
@@ -315,20 +334,17 @@ def _checked_row(fields: Sequence[str]) -> Repetition:
 
 
 def _whole_number(text: str, column: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ParseError(f"`{column}` {text!r} is not a whole number") from None
+    found = whole_number(text)
+    if found is None:
+        raise ParseError(f"`{column}` {text!r} is not a whole number")
+    return found
 
 
 def _number(text: str, column: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    found = number(text)
+    if found is None:
         raise ParseError(f"`{column}` {text!r} is not a number")
-    return number
+    return found
 
 
 def _sorted(rows: Iterable[Repetition], source: str) -> Table:

@@ -55,9 +55,8 @@ class MedianRatio(Evidence):
         with np.errstate(over="ignore"):
             return Interval(float(np.exp(self.lows[place])), float(np.exp(self.highs[place])), confidence)
 
-    def equivalence_p(self, margin: float) -> float:
-        """p-value that the ratio is not within 1/(1 + margin) to 1 + margin (Schuirmann 1987)."""
-        return super().equivalence_p(math.log1p(margin))
+    def _distance(self, margin: float) -> float:
+        return math.log1p(margin)
 
     def _above_p(self, limit: float) -> float:
         return float(np.min(self.levels[self.lows > limit], initial=1.0))

@@ -1,4 +1,4 @@
-"""Rows of the tables that the analysis makes: statistics.csv, comparisons.csv and claims.csv.
+"""Rows of the tables that the analysis makes: statistics.csv, comparisons.csv, claims.csv, and of changes.
 
 A row is a frozen dataclass whose fields are the columns, in their order. An empty field is a number that
 there is none of; the row's note says why. Numbers have six significant digits: more than any of them is
@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from hvcost.errors import ParseError
 
 SIGNIFICANT_DIGITS = 6
 YES_NO = {"yes": True, "no": False}
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:e[+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,9 @@ class ClaimVerdict:
     """One comparison of a claim: a row of claims.csv.
 
     The claim says that the `effect`, as of PairComparison, is from `at_least` to `at_most` (empty: no bound).
-    `verdict` is of this comparison, `claim_verdict` of the whole claim: supported, refuted, inconclusive.
+    `published`: the effect that was published, if one was; `analogue`: what stands for what was measured
+    then; `link_limited`: the link set both values then.
+    `verdict` is of this comparison, `claim_verdict` of the whole claim: one of CLAIM_VERDICTS.
     `bound`: which side of the interval the link leaves open: "", "low", "high" or "both".
     """
 
@@ -159,6 +164,9 @@ class ClaimVerdict:
     system_b: str
     at_least: float | None
     at_most: float | None
+    published: float | None
+    analogue: str
+    link_limited: bool
     effect: float | None
     effect_low: float | None
     effect_high: float | None
@@ -166,6 +174,60 @@ class ClaimVerdict:
     verdict: str
     claim_verdict: str
     note: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A cell of NEW results beside the same one of OLD results: a row of what compare_results.py writes.
+
+    `point`: of which values of a sweep it is, empty if of none. `level`: what a value is, see CellStatistics.
+    `old` and `new` are means (or medians) in `unit`; `effect` is NEW beside OLD, as `compared` says.
+    The p-values are as of PairComparison, and `beyond_p` is that of a change by no more than `margin`;
+    `family` says with which others they were corrected (Holm). `beyond`: "worse" or "better", if it is so by
+    more than the margin; empty if that is not shown. `verdict` is one of VERDICTS, or one of UNCOMPARED, of
+    which `note` has the reason.
+    """
+
+    environment: str
+    system: str
+    workload: str
+    point: str
+    metric: str
+    unit: str
+    compared: str
+    better: str
+    role: str
+    family: str
+    level_old: str
+    level_new: str
+    ok_old: int | None
+    failed_old: int | None
+    values_old: int | None
+    ok_new: int | None
+    failed_new: int | None
+    values_new: int | None
+    old: float | None
+    new: float | None
+    effect: float | None
+    effect_low: float | None
+    effect_high: float | None
+    margin: float | None
+    difference_p: float | None
+    difference_p_holm: float | None
+    equivalence_p: float | None
+    equivalence_p_holm: float | None
+    beyond_p: float | None
+    beyond_p_holm: float | None
+    runs_at_limit_old: int | None
+    runs_at_limit_new: int | None
+    verdict: str
+    beyond: str
+    note: str
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether there were values enough to say anything of what changed."""
+        return self.difference_p is not None
 
 
 # A p-value below is taken for a finding.
@@ -181,11 +243,24 @@ INCONCLUSIVE = "inconclusive"
 NOT_BY_THIS_LINK = "not distinguishable by this link"
 TOO_FEW = "too few values"
 VERDICTS = (DIFFERENT, WITHIN_MARGIN, EQUIVALENT, INCONCLUSIVE, NOT_BY_THIS_LINK, TOO_FEW)
+# Two results that are compared.
+OLD = "OLD"
+NEW = "NEW"
+# Of a cell of which two results say nothing together.
+NOT_COMPARED = "not compared"
+ONLY_OLD = f"only in {OLD}"
+ONLY_NEW = f"only in {NEW}"
+UNCOMPARED = (NOT_COMPARED, ONLY_OLD, ONLY_NEW)
+WORSE = "worse"
+BETTER = "better"
 
 SUPPORTED = "supported"
 REFUTED = "refuted"
+# What was published held because of the link, and no link limits what was measured here.
+NOT_COMPARABLE = "not comparable"
+CLAIM_VERDICTS = (SUPPORTED, REFUTED, INCONCLUSIVE, NOT_COMPARABLE)
 
-Row = TypeVar("Row", CellStatistics, PairComparison, ClaimVerdict)
+Row = TypeVar("Row", CellStatistics, PairComparison, ClaimVerdict, Change)
 
 
 def as_csv(kind: type[Row], rows: Iterable[Row]) -> str:
@@ -230,6 +305,17 @@ def read(kind: type[Row], path: Path) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def number(text: str) -> float | None:
+    """The number that a field holds, None if it holds none: Python reads more than tables have, as 1_0."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else None
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a field holds, None if it holds none."""
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else None
+
+
 def _as_text(value: str | int | float | None) -> str:
     if value is None:
         return ""
@@ -251,10 +337,7 @@ def _value(hint: Any, text: str, where: str, column: str) -> Any:
         return YES_NO[text]
     if not text and hint not in (int, float):
         return None
-    try:
-        number = int(text) if hint in (int, int | None) else float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    found = whole_number(text) if hint in (int, int | None) else number(text)
+    if found is None:
         raise ParseError(f"{where}: `{column}` {text!r} is not a number")
-    return number
+    return found

@@ -312,7 +312,7 @@ NEAR_LIMIT = tuple(
         ("lognormal, CV 20 %, mean 0.95", partial(lognormal, cv=0.2, mean=0.95), 0.95),
         ("45 % at 1.5, the others at 0.85", two_peaks, 0.45 * 1.5 + 0.55 * 0.85),
     )
-    for n in (10, 30)
+    for n in SIZES
 )
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.1)
 CORRELATIONS = (0.0, 0.3, 0.6)
