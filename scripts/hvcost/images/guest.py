@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.images import debian, grub, initramfs, kernel, manifest
@@ -70,7 +70,7 @@ class GuestImage:
     checksums: dict[str, str]
 
 
-def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
+def build(disk_gib: int, packages: Sequence[str], folder: Path) -> None:
     """Build disk.qcow2, vmlinux, initrd.img and manifest.json in `folder`. Needs root."""
     computer = LocalConnection("this computer")
     with debian.scratch_folder(folder) as scratch:
@@ -86,6 +86,9 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         boot_code = grub.boot_code(computer, root)
         for name in REMOVED:
             _remove(root / name)
+        # Nodes that only an administrator can make; the guest's kernel has its own.
+        for node in sorted((root / "dev").iterdir()):
+            _remove(node)
         grub.configure(root, packed, folder / "initrd.img", kernel_arguments(SERIAL_PORT))
         for name in ("etc/machine-id", "etc/resolv.conf"):
             (root / name).touch()
@@ -97,8 +100,8 @@ def build(shape: GuestShape, packages: Sequence[str], folder: Path) -> None:
         (root / APPLETS_FOLDER).mkdir()
         for applet in APPLETS:
             (root / APPLETS_FOLDER / applet).symlink_to("/usr/bin/busybox")
-        debian.make_disk(computer, root, folder / "disk.qcow2", shape.disk_gib, ROOT_LABEL, boot_code)
-    inputs = asdict(shape) | {"packages": list(packages)}
+        debian.make_disk(computer, root, folder / "disk.qcow2", disk_gib, ROOT_LABEL, boot_code)
+    inputs = {"disk_gib": disk_gib, "packages": list(packages)}
     manifest.write(folder, BUILT, kernel=release, build=inputs, packages=installed)
 
 
