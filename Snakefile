@@ -15,9 +15,9 @@ include: "rules/common.smk"
 
 rule all:
     input:
-        expand("results/{env}/figures", env=EXPERIMENT.environments),
-        "results/figures",
-        "results/report.html",
+        expand(result("{env}/figures"), env=EXPERIMENT.environments),
+        result("figures"),
+        result("report.html"),
 
 
 # What is made of results takes seconds, also where sessions are sent to the nodes of a cluster.
@@ -26,12 +26,8 @@ localrules:
     check,
     restore,
     parse_repetitions,
-    collect_measurements,
     describe_experiment,
-    compute_statistics,
-    compare_systems,
-    plot_environment,
-    plot_comparison,
+    analyse_environment,
     make_report,
 
 

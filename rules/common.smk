@@ -1,5 +1,6 @@
 # The experiment, and the functions by which rules ask for their part of it.
 import os
+import shutil
 import sys
 import time
 from functools import partial
@@ -9,18 +10,26 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
+# As a module it would lack its programs, and the plan that is written when a run starts: Snakemake leaves that to
+# the Snakefile that it was started with.
+if not workflow.modifier.is_main_snakefile():
+    raise WorkflowError(
+        "hvcost is not a module for another Snakefile, as `snakedeploy deploy-workflow` writes one: "
+        "clone its repository, and run snakemake there"
+    )
+
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from hvcost.machines import user_namespace
+from hvcost.machines import locks, user_namespace
 from hvcost.errors import HvcostError
 from hvcost.model import record
 from hvcost.planning import config as configuration
 from hvcost.planning import experiment as experiments
-from hvcost.planning import plan, run
+from hvcost.planning import outcome, pace, plan, run
 from hvcost.planning.sources import sources_of
 
-PLAN = "results/plan.json"
-LOGS = "logs"
+# Images are shared by all experiments, and so is what was seen of this computer.
+PACE = f"results/{pace.FILE}"
 GUEST = "results/guest/manifest.json"
 HOST_IMAGE = expand(
     "results/host-image/{file}",
@@ -48,6 +57,8 @@ def checked(function, *arguments):
         return function(*arguments)
     except HvcostError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:
+        raise WorkflowError(f"this computer: {error}") from None
 
 
 if not Path("scripts/hvcost").is_dir():
@@ -56,10 +67,24 @@ if not Path("scripts/hvcost").is_dir():
         "or in a folder with links to scripts/ and envs/ of the project"
     )
 
-STARTED_S = time.time()
+
+def forget_killed_run():
+    """Remove Snakemake's own lock, which outlives a run that was killed."""
+    if workflow.is_main_process:
+        shutil.rmtree(".snakemake/locks", ignore_errors=True)
+
+
+# Held by whoever runs the workflow in this folder, and given back by the kernel: the same command goes on.
+RUNNING = locks.joined(Path(".snakemake/hvcost.lock"), forget_killed_run)
+# When the run began, Unix time; what it starts on the nodes of a cluster inherits that.
+STARTED_S = float(os.environ.setdefault("HVCOST_STARTED_S", str(time.time())))
 EXPERIMENT = checked(
     configuration.experiment, config, Path(workflow.basedir, "config/schema.yaml")
 )
+checked(run.check_folder, EXPERIMENT, Path())
+RESULTS = EXPERIMENT.results
+LOGS = RESULTS.replace("results", "logs", 1)
+PLAN = f"{RESULTS}/plan.json"
 SESSIONS = plan.sessions(EXPERIMENT)
 SESSION_PRIORITIES = {
     session: len(SESSIONS) - index for index, session in enumerate(SESSIONS)
@@ -102,6 +127,21 @@ for computer in COMPUTERS:
     workflow.register_resource(computer, WHOLE)
 
 
+def result(path):
+    """A path in the folder of the experiment's results."""
+    return f"{RESULTS}/{path}"
+
+
+def results_folder(wildcards):
+    """That folder, for programs that find their way in it."""
+    return RESULTS
+
+
+def logged(path):
+    """A path in the folder of the experiment's logs."""
+    return f"{LOGS}/{path}"
+
+
 def environment(wildcards):
     return checked(EXPERIMENT.environment, wildcards.env)
 
@@ -121,6 +161,27 @@ def session_priority(wildcards):
     return SESSION_PRIORITIES.get(session, 0)
 
 
+def node_of_block(wildcards, attempt):
+    """What Slurm is told of a block's node: that it is the block's alone, and which it must not be.
+
+    What failed is tried again on another node, and then on any, since there may be no other.
+    """
+    if attempt % 2 == 1:
+        return "--exclusive"
+    block = (wildcards.env, int(wildcards.boot))
+    failed = checked(outcome.failed_on, Path(LOGS), *block, STARTED_S)
+    return f"--exclusive --exclude={','.join(failed)}" if failed else "--exclusive"
+
+
+def keep_going_on_node():
+    """Let a system that fails keep none of the others of its block from being measured.
+
+    A block's job does not know the profile that says so, and has no settings yet when it reads this file.
+    """
+    if workflow.remote_exec:
+        workflow.execution_settings.keep_going = True
+
+
 def session_host(wildcards):
     """The prepared host: a session that was measured before is not measured again for its sake.
 
@@ -131,9 +192,10 @@ def session_host(wildcards):
     file is missing. `before_update` takes the job that makes the file out of sight; that a host is
     prepared before a session is then seen to by priorities and by the computers they both keep busy.
     """
-    host = f"results/{wildcards.env}/host.json"
+    keep_going_on_node()
+    host = f"{RESULTS}/{wildcards.env}/host.json"
     folder = Path(
-        f"results/{wildcards.env}/raw/{wildcards.system}/boot{wildcards.boot}"
+        f"{RESULTS}/{wildcards.env}/raw/{wildcards.system}/boot{wildcards.boot}"
     )
     if not all((folder / file).is_file() for file in SESSION_FILES):
         return host
@@ -145,8 +207,8 @@ def session_host(wildcards):
     return ancient(before_update(host))
 
 
-OTHERWISE = run.played_otherwise(EXPERIMENT, Path("results"))
-for warning in run.warnings(EXPERIMENT, Path("results"), OTHERWISE):
+OTHERWISE = run.played_otherwise(EXPERIMENT, Path(RESULTS))
+for warning in run.warnings(EXPERIMENT, Path(RESULTS), OTHERWISE):
     logger.warning(warning)
 
 
@@ -187,7 +249,7 @@ def raw_files(wildcards):
     """Raw files of a system in an environment."""
     checked(EXPERIMENT.system, wildcards.env, wildcards.system)
     return expand(
-        "results/{env}/raw/{system}/boot{boot}/{file}",
+        result("{env}/raw/{system}/boot{boot}/{file}"),
         env=wildcards.env,
         system=wildcards.system,
         boot=range(1, EXPERIMENT.boots + 1),
@@ -198,7 +260,7 @@ def raw_files(wildcards):
 def all_raw_files(wildcards):
     """Raw files of the experiment."""
     return [
-        f"results/{session.environment}/raw/{session.system}/boot{session.boot}/{file}"
+        f"{RESULTS}/{session.environment}/raw/{session.system}/boot{session.boot}/{file}"
         for session in SESSIONS
         for file in SESSION_FILES
     ]
@@ -207,7 +269,7 @@ def all_raw_files(wildcards):
 def tables(wildcards):
     """The tables of all systems of an environment."""
     return expand(
-        "results/{env}/measurements/{system}.csv",
+        result("{env}/measurements/{system}.csv"),
         env=wildcards.env,
         system=environment(wildcards).systems,
     )
@@ -223,9 +285,7 @@ def files_of(image):
     return sorted(map(str, Path("scripts/hvcost/images/files", image).iterdir()))
 
 
-DESCRIPTION = "results/experiment.json"
-MEASUREMENTS = expand("results/{env}/measurements.csv", env=EXPERIMENT.environments)
-STATISTICS = expand("results/{env}/statistics.csv", env=EXPERIMENT.environments)
+DESCRIPTION = result("experiment.json")
 
 
 def say(text):
@@ -235,6 +295,10 @@ def say(text):
 
 
 onstart:
+    # Snakemake would look for jobs once a second, and once more for each that has ended, so as to start no more than
+    # 100 in a second: after some hundred, that takes a good part of the processor that is measured.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
     jobs = [
         run.Job(job.rule.name, job.wildcards_dict)
         for job in workflow.dag.needrun_jobs()
@@ -246,6 +310,7 @@ onstart:
         jobs,
         workflow.cores,
         Path(PLAN),
+        Path(PACE),
     )
     say(text)
     if watch:
@@ -253,8 +318,8 @@ onstart:
 
 
 onsuccess:
-    say(run.at_end(Path(PLAN), Path("results"), Path(LOGS), STARTED_S))
+    say(run.at_end(Path(PLAN), Path(RESULTS), Path(LOGS), STARTED_S))
 
 
 onerror:
-    say(run.at_end(Path(PLAN), Path("results"), Path(LOGS), STARTED_S))
+    say(run.at_end(Path(PLAN), Path(RESULTS), Path(LOGS), STARTED_S))

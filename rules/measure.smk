@@ -9,23 +9,27 @@ rule measure_session:
         # `update`: what was measured before is lost only when it has been measured again.
         update(
             expand(
-                "results/{{env}}/raw/{{system}}/boot{{boot}}/{file}",
+                result("{{env}}/raw/{{system}}/boot{{boot}}/{file}"),
                 file=SESSION_FILES,
             )
         ),
     log:
-        "logs/measure_session/{env}/{system}/boot{boot}.log",
+        logged("measure_session/{env}/{system}/boot{boot}.log"),
     priority: session_priority
     conda:
         "../envs/pipeline.yaml"
     resources:
         **{computer: busy(computer) for computer in COMPUTERS},
+        slurm_extra=node_of_block,
     params:
         session=session_spec,
         plan=PLAN,
+        pace=PACE,
         guest=GUEST,
+        results=results_folder,
     shell:
         "python scripts/measure_session.py --session {params.session:q} --host {input.host}"
-        " --plan {params.plan} --guest {params.guest} --state results/machines"
-        " --output-dir results/{wildcards.env}/raw/{wildcards.system}/boot{wildcards.boot}"
+        " --plan {params.plan} --pace {params.pace} --guest {params.guest} --state {params.results}/machines"
+        " --since $HVCOST_STARTED_S"
+        " --output-dir {params.results}/{wildcards.env}/raw/{wildcards.system}/boot{wildcards.boot}"
         " --log {log}"

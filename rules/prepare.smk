@@ -20,10 +20,10 @@ rule build_guest_image:
     resources:
         **dict.fromkeys(COMPUTERS, 1),
     params:
-        guest=experiments.as_json(EXPERIMENT.guest),
-        tools=experiments.as_json(EXPERIMENT.guest_packages()),
+        disk_gib=EXPERIMENT.guest["disk_gib"],
+        tools=experiments.as_json(experiments.packages_of_guest_image()),
     shell:
-        "python scripts/build_guest_image.py --guest {params.guest:q}"
+        "python scripts/build_guest_image.py --disk-gib {params.disk_gib}"
         " --packages {input.packages} --tools {params.tools:q} --output results/guest --log {log}"
 
 
@@ -55,9 +55,9 @@ rule prepare_host:
         host_image=host_image_manifest,
         packages="envs/host-packages.txt",
     output:
-        "results/{env}/host.json",
+        result("{env}/host.json"),
     log:
-        "logs/prepare_host/{env}.log",
+        logged("prepare_host/{env}.log"),
     priority: PREPARE_PRIORITY
     conda:
         "../envs/pipeline.yaml"
@@ -67,16 +67,17 @@ rule prepare_host:
         environment=preparation_spec,
         guest=prepared_guest_option,
         host_image=host_image_option,
+        state=result("machines"),
     shell:
         "python scripts/prepare_host.py --environment {params.environment:q}"
         " {params.guest} {params.host_image} --packages {input.packages}"
-        " --state results/machines"
+        " --state {params.state}"
         " --output {output} --log {log}"
 
 
 rule check:
     log:
-        "logs/check.log",
+        logged("check.log"),
     conda:
         "../envs/pipeline.yaml"
     resources:
@@ -91,7 +92,7 @@ rule check:
 
 rule restore:
     log:
-        "logs/restore.log",
+        logged("restore.log"),
     conda:
         "../envs/pipeline.yaml"
     resources:

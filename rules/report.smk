@@ -1,26 +1,36 @@
-# The page that answers the question, from everything that the analysis made.
+# All environments beside each other: comparisons, verdicts, figures, and the page that answers the question.
 
 
 rule make_report:
     input:
         experiment=DESCRIPTION,
         raw=all_raw_files,
-        hosts=expand("results/{env}/host.json", env=EXPERIMENT.environments),
-        measurements=MEASUREMENTS,
-        statistics=STATISTICS,
-        comparisons="results/comparisons.csv",
-        claims="results/claims.csv",
-        figures=expand("results/{env}/figures", env=EXPERIMENT.environments),
-        comparison="results/figures",
+        hosts=expand(result("{env}/host.json"), env=EXPERIMENT.environments),
+        tables=expand(
+            result("{env}/{table}.csv"),
+            env=EXPERIMENT.environments,
+            table=["measurements", "statistics"],
+        ),
+        figures=expand(result("{env}/figures"), env=EXPERIMENT.environments),
         sources=sources("make_report"),
     output:
-        report("results/report.html", caption="captions/report.rst"),
+        comparisons=result("comparisons.csv"),
+        claims=result("claims.csv"),
+        figures=report(
+            directory(result("figures")),
+            patterns=["{figure}.svg"],
+            caption="captions/comparison.rst",
+            category="all environments",
+        ),
+        page=report(result("report.html"), caption="captions/report.rst"),
     log:
-        "logs/make_report.log",
+        logged("make_report.log"),
     conda:
         "../envs/pipeline.yaml"
     resources:
         **{experiments.THIS_COMPUTER: 1},
+    params:
+        results=results_folder,
     shell:
-        "python scripts/make_report.py --experiment {input.experiment} --results results"
-        " --output {output} --log {log}"
+        "python scripts/make_report.py --experiment {input.experiment} --results {params.results}"
+        " --output {output.page} --log {log}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hvcost import program
 from hvcost.images import cache
@@ -14,14 +13,17 @@ from hvcost.machines import shell
 from hvcost.planning.sources import sources_of
 
 
-def build(guest: Mapping[str, Any], packages: Path, tools: Sequence[str], output: Path) -> None:
+def build(disk_gib: int, packages: Path, tools: Sequence[str], output: Path) -> None:
     """Build the image, or take it from those that were built before of the same."""
     every = (*read_package_list(packages), *tools)
     files = [*map(Path, sources_of(Path(__file__))), *guest_image.FILES.iterdir(), shell.SCRIPT]
-    key = cache.fingerprint({"guest": guest, "packages": every}, files)
-    shape = guest_image.GuestShape(**guest)
+    key = cache.fingerprint({"disk_gib": disk_gib, "packages": every}, files)
     cache.fill(
-        output, "guest", key, lambda folder: guest_image.build(shape, every, folder), cache.folder_of_user()
+        output,
+        "guest",
+        key,
+        lambda folder: guest_image.build(disk_gib, every, folder),
+        cache.folder_of_user(),
     )
 
 
@@ -29,7 +31,7 @@ if __name__ == "__main__":
     program.main(
         build,
         __doc__,
-        program.json_argument("--guest", help="`guest` of the configuration"),
+        program.argument("--disk-gib", type=int, help="size of its disk"),
         program.argument("--packages", type=Path, help="list of Debian packages"),
         program.json_argument("--tools", help="packages of the tools"),
         output="FOLDER",

@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 def parse_planned(raw: Path, boots: int, repetitions: int, workloads: Sequence[str], output: Path) -> None:
     """Write the table of the planned files in a system's folder."""
     planned = record.planned_files(workloads, repetitions)
-    parse([raw / f"boot{boot}" / file for boot in range(1, boots + 1) for file in planned], output)
+    every = [raw / f"boot{boot}" / file for boot in range(1, boots + 1) for file in planned]
+    try:
+        parse(every, output)
+    except ParseError as error:
+        raise ParseError(f"{error}; remove it, and the same command measures its session again") from error
 
 
 def parse(raw: Sequence[Path], output: Path) -> measurements.Table:
@@ -59,6 +63,9 @@ def _of_one_system(raw: Sequence[Path]) -> Iterator[Record]:
                 f"{path}: is of {one.system} in {one.environment}, "
                 f"but {raw[0]} is of {first.system} in {first.environment}: one table, one system"
             )
+        place = Path(f"boot{one.boot}", record.file_of(one.workload, one.repetition))
+        if path.parts[-2:] != place.parts:
+            raise ParseError(f"{path}: is of another repetition, and belongs to {place}")
         yield one
 
 

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-import compare_systems
-import compute_statistics
+import analyse_environment
 import make_report
 import parse_repetitions
-import plot_comparison
-import plot_environment
 from hvcost import program
 from hvcost.analysis import measurements
-from hvcost.errors import ConfigError
 from hvcost.model import description, record
 from hvcost.model.description import Environment
+from hvcost.parallel import results_of
 from hvcost.wording import counted
 
 log = logging.getLogger(__name__)
@@ -41,35 +39,16 @@ def reanalyse(results: Path) -> None:
 
 def _make_tables_and_figures(results: Path) -> None:
     experiment = description.load(results / "experiment.json")
-    raw = {each.id: _raw_files(results, experiment, each) for each in experiment.environments}
+    raw = experiment.found_in(results)
     measured = [each for each in experiment.environments if raw[each.id]]
-    if not measured:
-        raise ConfigError(f"{results}: there are no raw files in {', '.join(raw)}; was anything measured?")
-    _name_others(results, {file for systems in raw.values() for files in systems.values() for file in files})
+    name_others(results, {file for systems in raw.values() for files in systems.values() for file in files})
     tables = [_reanalyse_environment(results / each.id, each, raw[each.id], experiment) for each in measured]
     table = measurements.merged(tables, str(results))
-    compare_systems.compare(experiment, table, results / "comparisons.csv", results / "claims.csv")
-    statistics = [results / each.id / "statistics.csv" for each in measured]
-    plot_comparison.plot(measured, table, statistics, results / "figures")
+    make_report.compare(experiment, measured, table, results)
 
 
-def _raw_files(
-    results: Path, experiment: description.Description, environment: Environment
-) -> dict[str, list[Path]]:
-    """Planned raw files that are there, of the systems that have any."""
-    found = {
-        system: [
-            results / file
-            for boot in range(1, experiment.boots + 1)
-            for file in experiment.raw_files(environment, system, boot)
-            if (results / file).is_file()
-        ]
-        for system in environment.hypervisors
-    }
-    return {system: files for system, files in found.items() if files}
-
-
-def _name_others(results: Path, planned: set[Path]) -> None:
+def name_others(results: Path, planned: set[Path]) -> None:
+    """Say which raw files are left out, since they were not planned."""
     folders = results.glob("*/raw/*/boot*")
     others = sorted({file for folder in folders for file in record.files_in(folder)} - planned)
     if others:
@@ -87,14 +66,13 @@ def _reanalyse_environment(
     experiment: description.Description,
 ) -> measurements.Table:
     parts = [
-        parse_repetitions.parse(files, folder / f"measurements/{system}.csv") for system, files in raw.items()
+        partial(parse_repetitions.parse, files, folder / f"measurements/{system}.csv")
+        for system, files in raw.items()
     ]
-    table = measurements.merged(parts, str(folder))
-    measurements.write_csv(table, folder / "measurements.csv")
-    seed, output = experiment.seed, folder / "statistics.csv"
-    compute_statistics.compute(environment, experiment.boots, seed, table, output)
-    plot_environment.plot(environment, table, output, folder / "host.json", folder / "figures")
-    return table
+    table = measurements.merged(results_of(parts, f"reading {folder}"), str(folder))
+    host = folder / "host.json"
+    analyse_environment.analyse(environment, experiment.boots, experiment.seed, table, host, folder)
+    return measurements.repetitions(table)
 
 
 if __name__ == "__main__":

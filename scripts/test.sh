@@ -14,6 +14,6 @@ snakemake --lint
 # Tests make networks and mounts. As a user, in namespaces of the user's own, where the user is root of them.
 apart=""
 [ "$(id -u)" -eq 0 ] || apart="python scripts/apart.py"
-# One process for the tests that boot machines, which take their turns, and one for all others.
+# One process for the tests that share an emulated machine, and two for all others, most of which wait.
 # shellcheck disable=SC2086
-exec $apart pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder "$@"
+exec $apart pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder "$@"

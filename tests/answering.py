@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import factories
-import plot_comparison
-import plot_environment
 import pytest
 from hvcost import tools
-from hvcost.analysis import measurements
+from hvcost.analysis import measurements, rows
 from hvcost.analysis.metrics import known
+from hvcost.figures import sheets
 from hvcost.model.description import environment_from
 from hvcost.model.metric import (
     ROUND_TRIP,
@@ -137,14 +136,17 @@ def results(folder: Path, *, pictures: bool = False) -> None:
 def draw(environments: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Draw all figures of a folder of results, as the workflow does."""
     every = [environment_from(each) for each in environments]
+    points: list[measurements.Repetition] = []
+    cells: list[rows.CellStatistics] = []
     for place in every:
         own = folder / place.id
-        table = measurements.read_csv(own / "measurements.csv")
-        plot_environment.plot(place, table, own / "statistics.csv", own / "host.json", own / "figures")
-    table = measurements.concatenate([folder / place.id / "measurements.csv" for place in every])
-    plot_comparison.plot(
-        every, table, [folder / place.id / "statistics.csv" for place in every], folder / "figures"
-    )
+        seen = measurements.read_csv(own / "measurements.csv", measurements.ANALYSED)
+        said = rows.read(rows.CellStatistics, own / "statistics.csv")
+        sheets.plot_environment(place, seen, said, own / "host.json", own / "figures")
+        points += seen
+        cells += said
+    told = rows.read(rows.ClaimVerdict, folder / "claims.csv"), None
+    sheets.plot_comparison(every, tuple(points), cells, told, folder / "figures")
 
 
 def main() -> None:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ordinary
 import pytest
 from hvcost.environments import network
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.shell import Shell
 from hypothesis import HealthCheck, settings
-from workspace import Workspace
+from workspace import ROOT, Workspace
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
+# Names the folder of images that all processes of these tests build once.
+IMAGES = "HVCOST_TESTS_IMAGES"
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C be heard as in a terminal, also in the background; let no property fail for being slow.
 
     Who ends the tests by SIGTERM, as timeout(1) does, wants them to clean up as well.
@@ -28,14 +35,39 @@ def pytest_configure() -> None:
         signal.signal(number, signal.default_int_handler)
     settings.register_profile("any computer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any computer")
+    if not hasattr(config, "workerinput"):
+        os.environ[IMAGES] = tempfile.mkdtemp(prefix="hvcost-tests-images-")
 
 
-# They share images and a measured experiment, which take minutes to make.
-MACHINES = ("test_end_to_end.py", "test_hypervisor_contract.py", "test_acceleration_machines.py")
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove some gigabytes."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(IMAGES))
+
+
+# They share images, machines and a measured experiment, which take minutes to make.
+MACHINES = ("test_end_to_end.py", "test_hypervisor_contract.py")
+# They boot guests or machines of their own, and wait for images that others build.
+BOOTING = (
+    *MACHINES,
+    "test_acceleration_machines.py",
+    "test_local_experiment.py",
+    "test_guest_faults.py",
+    "test_lab.py",
+)
+# What takes longest is begun first, so that all processes end at about the same time.
+LONG = (
+    *BOOTING,
+    "test_workflow_faults.py",
+    "test_shaky.py",
+    "test_slurm.py",
+    "test_workflow.py",
+    "test_pairs.py",
+)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """A file is run by one process; those that boot machines by the same one."""
+    """A file is run by one process; those that share machines by the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0]).name
@@ -48,10 +80,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, which is watched by nothing but its own deadlines."""
-    items.sort(key=lambda item: item.path.name not in MACHINES)
+    """Begin with what takes longest; what boots is watched by nothing but its own deadlines."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     for item in items:
-        if item.path.name in (*MACHINES, "test_lab.py"):
+        if item.path.name in BOOTING:
             item.add_marker(pytest.mark.timeout(0))
 
 
@@ -73,31 +105,46 @@ def shell(machine: LocalConnection) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    folder = tmp_path_factory.mktemp("workspace")
-    workspace = Workspace(folder)
-    workspace.link_project()
-    workspace.run("results/guest/manifest.json", "--configfile", "config/local.yaml")
-    yield workspace
-    # Some hundred MB that pytest would keep for three runs.
-    shutil.rmtree(folder / "results/host-image", ignore_errors=True)
-    shutil.rmtree(folder / "results/machines", ignore_errors=True)
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A workspace without results: an ordinary user's, also where an administrator runs the tests."""
+    with ExitStack() as stack:
+        if ordinary.IS_ADMINISTRATOR:
+            user = stack.enter_context(ordinary.made([ROOT]))
+            checkout = user.workspace("workspace")
+            images = os.environ[IMAGES]
+            shutil.chown(images, ordinary.UID, ordinary.UID)
+            checkout = replace(checkout, within=(*checkout.within, "env", f"XDG_CACHE_HOME={images}"))
+        else:
+            checkout = Workspace(tmp_path_factory.mktemp("workspace"))
+        checkout.link_project()
+        yield checkout
+        # Some hundred MB that pytest would keep for three runs.
+        shutil.rmtree(checkout.folder / "results", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def local(workspace: Workspace) -> Workspace:
-    """The workspace with config/local.yaml measured."""
-    workspace.run("all", "--configfile", "config/local.yaml")
-    return workspace
+def with_guest(checkout: Workspace) -> Workspace:
+    """A workspace with the guest's image."""
+    checkout.run("results/guest/manifest.json", "--configfile", "config/local.yaml")
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def workspace(checkout: Workspace) -> Workspace:
+    """A workspace with both images, which are built at the same time."""
+    images = [f"results/{image}/manifest.json" for image in ("guest", "host-image")]
+    checkout.run(*images, "--configfile", "config/quick.yaml")
+    return checkout
 
 
 @pytest.fixture(scope="session")
 def emulated(workspace: Workspace) -> Workspace:
     """The workspace with config/quick.yaml measured."""
+    workspace = replace(workspace, results="results/quick")
     quick = ("--configfile", "config/quick.yaml")
     workspace.run("all", *quick)
     # Under translation VirtualBox's guest is lost now and then: a result, and not what is tested here.
     if any(one.status == "failed" for one in workspace.records("quick", "virtualbox")):
-        workspace.run("results/quick/measurements/virtualbox.csv", "-R", "measure_session", *quick)
+        workspace.run("results/quick/quick/measurements/virtualbox.csv", "-R", "measure_session", *quick)
         workspace.run("all", *quick)
     return workspace

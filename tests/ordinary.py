@@ -7,6 +7,7 @@ groups, a `/dev/net/tun` for everybody, and Python, wherever that is installed. 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -14,6 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workspace import Workspace
+
+ALL_IDS = 2**32 - 1
+# Whether whoever runs the tests can make users, and is not root of some user namespace only.
+IS_ADMINISTRATOR = (
+    os.geteuid() == 0 and str(ALL_IDS) in Path("/proc/self/uid_map").read_text(encoding="ascii").split()
+)
 USER = "ada"
 UID = 31337
 SET_UP = """
@@ -80,6 +88,13 @@ class Ordinary:
             *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
             *("unshare", "--mount", "sh", "-c", SET_UP, "sh", str(self.etc)),
         )
+
+    def workspace(self, name: str) -> Workspace:
+        """A new folder in the user's home, in which the user runs Snakemake."""
+        folder = self.home / name
+        folder.mkdir()
+        self.owned(folder)
+        return Workspace(folder, self.within)
 
     def owned(self, path: Path) -> Path:
         """The path with all that is in it, given to the user."""

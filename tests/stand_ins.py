@@ -1,6 +1,6 @@
 """A copy of the project whose programs are replaced, for tests of what the workflow runs when and where.
 
-They write the outputs at once (tests/workflow/program.py): what programs do is tested elsewhere.
+They write the outputs at once (tests/workflow): what programs do is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -25,12 +25,8 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests/workflow"
 ANALYSIS = (
     "parse_repetitions",
-    "collect_measurements",
     "describe_experiment",
-    "compute_statistics",
-    "compare_systems",
-    "plot_environment",
-    "plot_comparison",
+    "analyse_environment",
     "make_report",
 )
 PROGRAMS = ("build_guest_image", "build_host_image", "prepare_host", "measure_session", *ANALYSIS)
@@ -117,8 +113,9 @@ def make(folder: Path) -> Project:
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     shutil.copy2(ROOT / "Snakefile", folder)
     for program in PROGRAMS:
-        text = (DATA / "program.py").read_text() + _imports(ROOT / f"scripts/{program}.py")
-        (folder / f"scripts/{program}.py").write_text(text)
+        own = DATA / f"{program}.py"
+        text = (own if own.is_file() else DATA / "program.py").read_text()
+        (folder / f"scripts/{program}.py").write_text(text + _imports(ROOT / f"scripts/{program}.py"))
     shutil.copy2(DATA / "config.yaml", folder / "config/config.yaml")
     (folder / "session-takes-s").write_text("0")
     (folder / "accelerator").write_text("tcg")

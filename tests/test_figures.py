@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import analyse_environment
 import factories
 import numpy as np
-import plot_environment
 import pytest
 from hvcost import figures
 from hvcost.analysis import cells, rows, samples
@@ -31,6 +32,7 @@ from hvcost.figures.rates import UNITS, rate_text, unit_for
 from hvcost.figures.text import text_width, wrapped
 from hvcost.model.description import Environment, environment_from
 from hvcost.model.metric import THROUGHPUT
+from hvcost.model.record import Record
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
@@ -862,6 +864,22 @@ def run(program: str, *arguments: str | Path, **environ: str) -> subprocess.Comp
     )
 
 
+def analysed(config: str, table: Path, host: Path, output: Path, **environ: str) -> list[str]:
+    """What analyse_environment.py says that refuses its inputs; nothing if it takes them."""
+    given = ("--environment", config, "--boots", "1", "--seed", "1", "--host", host, "--output", output)
+    done = run("analyse_environment.py", *given, table, **environ)
+    assert done.stdout == ""
+    return done.stderr.splitlines() if done.returncode else []
+
+
+def reported(folder: Path, **environ: str) -> list[str]:
+    """The same of make_report.py for a folder of results."""
+    given = ("--experiment", folder / "experiment.json", "--results", folder)
+    done = run("make_report.py", *given, "--output", folder / "report.html", **environ)
+    assert done.stdout == ""
+    return done.stderr.splitlines() if done.returncode else []
+
+
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
@@ -870,8 +888,8 @@ def digests(folder: Path) -> dict[str, str]:
 SUBJECTS = ("tcp", "tcp-host-cpu", "tcp-short", "tcp-short-host-cpu")
 
 
-def write_inputs(folder: Path, environment: str, systems: Sequence[str]) -> tuple[Path, Path]:
-    records = [
+def records_of(environment: str, systems: Sequence[str]) -> list[Record]:
+    return [
         record
         for workload in ("tcp", "tcp-short")
         for record in factories.raw_records(
@@ -881,25 +899,24 @@ def write_inputs(folder: Path, environment: str, systems: Sequence[str]) -> tupl
             repetitions=3,
         )
     ]
+
+
+def write_inputs(folder: Path, environment: str, systems: Sequence[str]) -> tuple[Path, Path]:
     measurements = folder / f"{environment}.csv"
-    tables.write_csv(tables.from_records(records), measurements)
+    tables.write_csv(tables.from_records(records_of(environment, systems)), measurements)
     host = folder / "host.json"
     host.write_text(json.dumps(factories.HOST))
     return measurements, host
 
 
-def write_statistics(folder: Path, environment: str) -> Path:
-    cells = [
-        make(environment=environment, workload=workload)
-        for workload in ("tcp", "tcp-short")
-        for make in (bare_metal, cell)
-    ]
-    path = folder / f"{environment}-statistics.csv"
-    rows.write(CellStatistics, cells, path)
-    return path
+def write_results(folder: Path, ids: Sequence[str]) -> None:
+    """Results of environments that are analysed each by itself."""
+    records = [record for environment in ids for record in records_of(environment, list(DEFAULT))]
+    configs = [factories.environment_config(*DEFAULT, id=environment) for environment in ids]
+    factories.write_results(records, folder, environments=configs)
 
 
-def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
+def test_an_environment_is_analysed_to_the_same_bytes_again(tmp_path: Path) -> None:
     measurements, host = write_inputs(tmp_path, "env1", list(DEFAULT))
     rc = tmp_path / "matplotlibrc"
     rc.write_text("font.size: 30\nlines.linewidth: 9\nsvg.fonttype: none\naxes.facecolor: red\n")
@@ -911,129 +928,83 @@ def test_plot_environment_builds_the_same_bytes_again(tmp_path: Path) -> None:
             {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(rc), "TZ": "Asia/Tokyo"},
         )
     ):
-        output = tmp_path / f"figures{number}"
-        output.mkdir()
+        output = tmp_path / f"results{number}"
+        drawn = output / "figures"
+        drawn.mkdir(parents=True)
         for stem in ("repetitions", "order"):
-            (output / f"{stem}-gone.svg").write_text("of a workload that is no more")
-        (output / "mine.png").write_text("not ours")
-        done = run(
-            "plot_environment.py",
-            "--environment",
-            config,
-            "--measurements",
-            measurements,
-            "--statistics",
-            write_statistics(tmp_path, "env1"),
-            "--host",
-            host,
-            "--output",
-            output,
-            **environ,
-        )
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        built.append(digests(output))
+            (drawn / f"{stem}-gone.svg").write_text("of a workload that is no more")
+        (drawn / "mine.png").write_text("not ours")
+        assert analysed(config, measurements, host, output, **environ) == []
+        assert (output / "measurements.csv").read_bytes() == measurements.read_bytes()
+        built.append((digests(drawn), (output / "statistics.csv").read_text()))
     assert built[0] == built[1]
     stems = ["topology"]
     for subject in SUBJECTS:
         stems += [f"repetitions-{subject}", f"repetitions-with-bare-metal-{subject}", f"order-{subject}"]
-    assert set(built[0]) == {f"{s}.{x}" for s in stems for x in ("svg", "png")} | {"mine.png"}
+    assert set(built[0][0]) == {f"{s}.{x}" for s in stems for x in ("svg", "png")} | {"mine.png"}
 
 
 @pytest.mark.parametrize("ids", [("env1", "env2"), ("env1",)])
-def test_plot_comparison_builds_the_same_bytes_again(tmp_path: Path, ids: tuple[str, ...]) -> None:
-    measurements = [write_inputs(tmp_path, environment, list(DEFAULT))[0] for environment in ids]
-    statistics = [write_statistics(tmp_path, environment) for environment in ids]
-    config = json.dumps([factories.environment_config(*DEFAULT, id=environment) for environment in ids])
+def test_environments_are_compared_to_the_same_bytes_again(tmp_path: Path, ids: tuple[str, ...]) -> None:
     built = []
     for seed in ("1", "2"):
-        output = tmp_path / "deep" / f"figures{seed}"
-        output.mkdir(parents=True)
+        folder = tmp_path / f"results{seed}"
+        write_results(folder, ids)
         for stem in ("means", "ratios", "environments"):
-            (output / f"{stem}-gone.svg").write_text("of a workload that is no more")
-        done = run(
-            "plot_comparison.py",
-            "--environments",
-            config,
-            "--statistics",
-            *statistics,
-            "--output",
-            output,
-            *measurements,
-            PYTHONHASHSEED=seed,
-        )
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        built.append(digests(output))
+            (folder / f"figures/{stem}-gone.svg").write_text("of a workload that is no more")
+        assert reported(folder, PYTHONHASHSEED=seed) == []
+        made = [(folder / name).read_bytes() for name in ("comparisons.csv", "claims.csv", "report.html")]
+        built.append((digests(folder / "figures"), made))
     assert built[0] == built[1]
     stems = ["means", "ratios", *(["environments"] if len(ids) > 1 else [])]
-    assert set(built[0]) == {
+    assert set(built[0][0]) == {
         f"{stem}-{subject}.{x}" for stem in stems for subject in SUBJECTS for x in ("svg", "png")
     }
 
 
 @pytest.mark.parametrize(
-    ("environment", "measurements", "statistics", "host", "complaint"),
+    ("environment", "measurements", "host", "complaint"),
     [
-        (None, "env1.csv", "env1-statistics.csv", "host.json", "expected an object"),
-        ("env2", "env1.csv", "env1-statistics.csv", "host.json", "measurements are of env1, not only env2"),
-        ("env1", "env1.csv", "env2-statistics.csv", "host.json", "statistics are of env2, not only env1"),
-        ("env1", "host.json", "env1-statistics.csv", "host.json", "column `environment` is missing"),
-        ("env1", "env1.csv", "env1.csv", "host.json", "not a table of CellStatistics"),
-        ("env1", "env1.csv", "env1-statistics.csv", "env1.csv", "not facts of a host"),
-        ("env1", "env1.csv", "env1-statistics.csv", "absent.json", "not facts of a host"),
+        (None, "env1.csv", "host.json", "expected an object"),
+        ("env2", "env1.csv", "host.json", "measurements are of env1, not only env2"),
+        ("env1", "host.json", "host.json", "column `environment` is missing"),
+        ("env1", "env1.csv", "env1.csv", "not facts of a host"),
+        ("env1", "env1.csv", "absent.json", "not facts of a host"),
     ],
 )
-def test_plot_environment_refuses_other_inputs(
-    tmp_path: Path, environment: str | None, measurements: str, statistics: str, host: str, complaint: str
+def test_what_is_no_table_or_host_of_an_environment_is_refused(
+    tmp_path: Path, environment: str | None, measurements: str, host: str, complaint: str
 ) -> None:
     write_inputs(tmp_path, "env1", ["kvm"])
-    for place in ("env1", "env2"):
-        write_statistics(tmp_path, place)
     given = factories.environment_config("kvm", id=environment) if environment else []
     with pytest.raises(HvcostError, match=complaint):
-        plot_environment.plot_table(
-            given,
-            tmp_path / measurements,
-            tmp_path / statistics,
-            tmp_path / host,
-            tmp_path / "figures",
+        analyse_environment.analyse_tables(
+            given, 1, 1, [tmp_path / measurements], tmp_path / host, tmp_path / "results"
         )
-    assert not (tmp_path / "figures").exists()
+    assert not (tmp_path / "results/figures").exists()
 
 
 def test_programs_refuse_in_one_line(tmp_path: Path) -> None:
     measurements, host = write_inputs(tmp_path, "env1", ["kvm"])
-    output = tmp_path / "figures"
-    done = run(
-        "plot_environment.py",
-        "--environment",
-        "{",
-        "--measurements",
-        measurements,
-        "--statistics",
-        write_statistics(tmp_path, "env1"),
-        "--host",
-        host,
-        "--output",
-        output,
-    )
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    statistics = write_statistics(tmp_path, "env1")
-    for known, table, complaint in (
-        ("env2", statistics, "measurements of env1, which is not in --environments"),
-        ("env1", write_statistics(tmp_path, "env2"), "statistics of env2, which is not in --environments"),
-        ("env1", measurements, "not a table of CellStatistics"),
-    ):
-        config = json.dumps([factories.environment_config("kvm", id=known)])
-        done = run(
-            "plot_comparison.py",
-            "--environments",
-            config,
-            "--statistics",
-            table,
-            "--output",
-            output,
-            measurements,
-        )
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-        assert complaint in done.stderr
-    assert not output.exists()
+    assert len(analysed("{", measurements, host, tmp_path / "results")) == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "other", "complaint"),
+    [
+        ("measurements.csv", "env2/measurements.csv", "measurements of env2, which is no environment of the"),
+        ("statistics.csv", "env2/statistics.csv", "statistics of env2, which is no environment of the exper"),
+        ("statistics.csv", "env1/measurements.csv", "not a table of CellStatistics"),
+    ],
+)
+def test_what_is_of_no_environment_of_the_experiment_is_refused_in_one_line(
+    tmp_path: Path, file: str, other: str, complaint: str
+) -> None:
+    write_results(tmp_path / "others", ["env1", "env2"])
+    write_results(tmp_path / "results", ["env1"])
+    shutil.rmtree(tmp_path / "results/figures")
+    shutil.copy(tmp_path / "others" / other, tmp_path / "results/env1" / file)
+    (said,) = reported(tmp_path / "results")
+    assert complaint in said
+    assert not (tmp_path / "results/figures").exists()

@@ -21,8 +21,6 @@ from workspace import ROOT
 
 pytestmark = pytest.mark.slow
 
-# Less than any output has; the log has to fit.
-ROOM_BYTES = 600
 # Rules that write nothing but their log.
 WITHOUT_OUTPUT = {"all", "check", "restore"}
 
@@ -64,9 +62,12 @@ plan.load_plan = lambda _: plan.Plan(1, 1, every, ())
 
 @dataclass(frozen=True)
 class Case:
-    """What a rule writes, from the folder of results; its command line there; Python that stands in."""
+    """What a rule writes, from the folder of results: each file or folder whole, or not at all.
 
-    output: str
+    Its command line there, and Python that stands in.
+    """
+
+    outputs: tuple[str, ...]
     line: str
     stand_in: str = ""
 
@@ -74,57 +75,41 @@ class Case:
 PACKAGES = ROOT / "envs/host-packages.txt"
 RULES = {
     "build_guest_image": Case(
-        "guest",
-        '--guest {"cpus":1,"memory_mib":128,"disk_gib":9} --tools [] --packages {packages} --output {output}',
+        ("guest",),
+        "--disk-gib 9 --tools [] --packages {packages} --output {output}",
         IMAGE.format(kind="guest"),
     ),
     "build_host_image": Case(
-        "host-image",
+        ("host-image",),
         '--needed {"packages":[],"sid_packages":[],"left_out":[]} --packages {packages} --output {output}',
         IMAGE.format(kind="host"),
     ),
     "prepare_host": Case(
-        "env3/host.json",
+        ("env3/host.json",),
         '--environment {"environment":"env3","host":{"connection":"emulated"}} --packages {packages} '
         "--state machines --output {output}",
         HOST,
     ),
     "measure_session": Case(
-        "measured/env1/raw/xen/boot1",
-        "--session {session} --host env1/host.json --plan plan.json --guest guest/manifest.json "
-        "--state machines --output-dir {output}",
+        ("measured/env1/raw/xen/boot1",),
+        "--session {session} --host env1/host.json --plan plan.json --pace pace.jsonl "
+        "--guest guest/manifest.json --state machines --output-dir {output}",
         SESSION,
     ),
     "parse_repetitions": Case(
-        "env1/measurements/kvm.csv",
+        ("env1/measurements/kvm.csv",),
         "--output {output} --raw env1/raw/kvm --boots 1 --repetitions 10 --workloads tcp",
     ),
-    "collect_measurements": Case(
-        "env1/measurements.csv",
-        "--output {output} env1/measurements/kvm.csv env1/measurements/bare-metal.csv",
+    "describe_experiment": Case(("described.json",), "--experiment {experiment} --output {output}"),
+    "analyse_environment": Case(
+        ("env1/measurements.csv", "env1/statistics.csv", "env1/figures"),
+        "--environment {environment} --boots 1 --seed 1 --host env1/host.json --output env1 "
+        "env1/measurements/kvm.csv env1/measurements/bare-metal.csv",
     ),
-    "describe_experiment": Case("described.json", "--experiment {experiment} --output {output}"),
-    "compute_statistics": Case(
-        "env1/statistics.csv",
-        "--environment {environment} --boots 1 --seed 1 --measurements env1/measurements.csv "
-        "--output {output}",
+    "make_report": Case(
+        ("comparisons.csv", "claims.csv", "figures", "report.html"),
+        "--experiment experiment.json --results . --output report.html",
     ),
-    "compare_systems": Case(
-        "compared",
-        "--experiment experiment.json --comparisons {output}/comparisons.csv --claims {output}/claims.csv "
-        "env1/measurements.csv env2/measurements.csv",
-    ),
-    "plot_environment": Case(
-        "env1/figures",
-        "--environment {environment} --measurements env1/measurements.csv "
-        "--statistics env1/statistics.csv --host env1/host.json --output {output}",
-    ),
-    "plot_comparison": Case(
-        "figures",
-        "--environments {environments} --statistics env1/statistics.csv env2/statistics.csv "
-        "--output {output} -- env1/measurements.csv env2/measurements.csv",
-    ),
-    "make_report": Case("report.html", "--experiment experiment.json --results . --output {output}"),
 }
 
 
@@ -149,19 +134,18 @@ def run(rule: str, folder: Path, room_bytes: int) -> subprocess.CompletedProcess
         "hypervisor": "xen",
         "options": {},
         "repetitions": 10,
-        "workloads": {},
+        "workloads": {"tcp": {"tool": "iperf"}},
         "link": {},
         "guest": None,
         "host": {"connection": "local"},
         "client": {},
     }
     values = {
-        "{output}": case.output,
+        "{output}": case.outputs[0],
         "{packages}": str(PACKAGES),
         "{session}": json.dumps(session),
         "{experiment}": json.dumps(experiment),
         "{environment}": json.dumps(experiment["environments"][0]),
-        "{environments}": json.dumps(experiment["environments"]),
     }
     arguments = case.line.split()
     for name, value in values.items():
@@ -195,16 +179,23 @@ def test_on_a_full_disk_an_output_is_what_it_was_or_not_there(
 ) -> None:
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
-    output = folder / RULES[rule].output
+    outputs = [folder / name for name in RULES[rule].outputs]
     done = run(rule, folder, 2**30)
     assert done.returncode == 0, done.stderr
-    whole = content(output)
-    assert whole
-    assert run(rule, folder, ROOM_BYTES).returncode != 0
-    assert content(output) == whole
-    shutil.rmtree(output) if output.is_dir() else output.unlink()
-    assert run(rule, folder, ROOM_BYTES).returncode != 0
-    assert content(output) == {}
+    whole = [content(each) for each in outputs]
+    assert all(whole)
+    # For each output, there is room for all but its largest file.
+    rooms_bytes = [max(map(len, each.values())) - 1 for each in whole]
+    for room_bytes in rooms_bytes:
+        assert run(rule, folder, room_bytes).returncode != 0
+        assert [content(each) for each in outputs] == whole
+    for room_bytes in rooms_bytes:
+        for each in outputs:
+            shutil.rmtree(each) if each.is_dir() else each.unlink(missing_ok=True)
+        assert run(rule, folder, room_bytes).returncode != 0
+        left = [content(each) for each in outputs]
+        assert {} in left
+        assert all(found in ({}, had) for found, had in zip(left, whole, strict=True))
     assert not list(folder.rglob("*partial*"))
 
 

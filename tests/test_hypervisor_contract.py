@@ -43,13 +43,14 @@ LINK = Link(rate_mbit=1000, mtu=1500, network=IPv4Network("198.18.5.0/24"), cong
 
 PROOFS = Path(__file__).parent / "data/proofs"
 
-# Ends the guest's program on the host, or its domain, as no session would.
+# Ends the guest's program on the host, or its domain, as no session would, and with it the hypervisor's
+# service there: VirtualBox's, or what watches over a domain and its console in dom0.
 KILL = {
     "kvm": "kill -KILL $(pgrep -n qemu-system)",
     "nspawn": "kill -KILL $(pgrep -n systemd-nspawn)",
     "qemu": 'kill -KILL $(cat "$1/pid")',
-    "virtualbox": "kill -KILL $(pgrep -n VBoxHeadless)",
-    "xen": "xl destroy hvcost-guest",
+    "virtualbox": "kill -KILL $(pgrep -n VBoxHeadless) $(pgrep -x VBoxSVC)",
+    "xen": "kill -KILL $(pgrep -x xl) $(pgrep -x xenconsoled) && xl destroy hvcost-guest",
 }
 
 

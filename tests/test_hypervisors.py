@@ -26,6 +26,7 @@ from hvcost.hypervisors import (
     GuestFiles,
     SystemPlan,
     guest_programs,
+    kvm,
     load_driver,
     names,
     nspawn,
@@ -35,7 +36,7 @@ from hvcost.hypervisors import (
     xen,
 )
 from hvcost.images.guest import GuestShape
-from hvcost.machines import facts
+from hvcost.machines import facts, translation
 from hvcost.machines import guest as guest_system
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
@@ -54,13 +55,15 @@ from hvcost.model.link import Link
         ("qemu", {"vhost": True}, "vhost: unknown option"),
         ("kvm", {"vhost": "yes"}, "vhost: 'yes' is not allowed; allowed: true or false"),
         ("kvm", {"vhost": True, "nic": "e1000"}, "vhost: .* allowed: false with nic e1000"),
+        ("kvm", {"vhost": True, "nic": "pcnet"}, "vhost: .* allowed: false with nic pcnet"),
+        ("nspawn", {"network": "host"}, "network: 'host' is not allowed; allowed: bridge, nat"),
         ("kvm", {"queues": 2, "nic": "e1000"}, "queues: 2 is not allowed; allowed: 1 with nic e1000"),
         ("qemu", {"queues": 65}, "queues: 65 is not allowed; allowed: an integer, 1 to 64"),
         ("xen", {"type": "PV"}, "type: 'PV' is not allowed; allowed: pv, pvh, hvm"),
         ("virtualbox", {"nic": "e1000"}, "nic: 'e1000' is not allowed; allowed: virtio, 82540EM, Am79C973"),
         ("bare-metal", {"nic": "virtio"}, "nic: unknown option; allowed: none"),
         ("bare-metal-dom0", {"type": "pv"}, "type: unknown option; allowed: none"),
-        ("nspawn", {"nic": "veth"}, "nic: unknown option; allowed: none"),
+        ("nspawn", {"nic": "veth"}, "nic: unknown option; allowed: network"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_allowed(
@@ -319,6 +322,9 @@ def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) 
         ("kvm", {}, "query-kvm.enabled", False),
         ("kvm", {}, "guest.cpuid_vendor", "TCGTCGTCGTCG"),
         ("kvm", {"nic": "e1000"}, "guest.driver", "virtio_net"),
+        ("kvm", {"nic": "pcnet"}, "guest.driver", "8139cp"),
+        ("kvm", {"vhost": True}, "vhost", {"devices": 0, "workers": 0}),
+        ("kvm", {"vhost": True}, "vhost", {"devices": 1, "workers": 0}),
         ("qemu", {}, "query-kvm.enabled", True),
         ("virtualbox", {}, "execution.mode", "other"),
         ("virtualbox", {}, "execution.paging", "other"),
@@ -328,6 +334,8 @@ def test_only_the_proof_of_the_system_itself_is_accepted(name: str, other: str) 
         ("xen", {}, "guest.hypervisor_type", None),
         ("nspawn", {}, "scope.ActiveState", "inactive"),
         ("nspawn", {}, "processes", ""),
+        ("nspawn", {"network": "nat"}, "translation", ""),
+        ("nspawn", {"network": "nat"}, "route", "203.0.113.0/29 dev eth0 scope link"),
         ("provided", {"detected": "vmware"}, "detected", "kvm"),
         ("provided", {}, "detected", "none"),
         ("provided", {}, "detected", ""),
@@ -348,6 +356,77 @@ def test_a_proof_that_does_not_fit_is_refused(
     place[last] = value
     with pytest.raises(ProofError, match=r"^host: "):
         load_driver(name)(options).check_proof("host", proof)
+
+
+OPEN_FILES = """\
+pid 1033
+total 0
+lrwx------ 1 root root 64 Nov 28 18:02 0 -> /dev/null
+lrwx------ 1 root root 64 Nov 28 18:02 10 -> anon_inode:kvm-vm
+lrwx------ 1 root root 64 Nov 28 18:02 14 -> /dev/net/tun
+lrwx------ 1 root root 64 Nov 28 18:02 15 -> /dev/vhost-net
+"""
+# As Linux 6.12 has it, whose vhost is a thread of QEMU; that of 6.1 has the same name among all processes.
+THREADS = "systemd\nkthreadd\nqemu-system-x86\nqemu-system-x86\nCPU 0/KVM\nvhost-1033\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "devices", "workers"),
+    [
+        (OPEN_FILES + THREADS, 1, 1),
+        (OPEN_FILES + THREADS.replace("vhost-1033", "vhost-999"), 1, 0),
+        (OPEN_FILES.replace("vhost-net", "vhost-vsock") + THREADS, 0, 1),
+        ("pid 1033\n", 0, 0),
+    ],
+)
+def test_vhost_is_at_work_if_qemu_has_its_device_and_a_thread_of_its_own(
+    said: str, devices: int, workers: int
+) -> None:
+    found = kvm.parse_vhost(said)
+    assert found == {"devices": devices, "workers": workers}
+    driver, proof = kvm.Driver({"vhost": True}), proof_of("kvm") | {"vhost": found}
+    if devices and workers:
+        driver.check_proof("host", proof)
+    else:
+        with pytest.raises(ProofError, match=r"^host: vhost is not at work"):
+            driver.check_proof("host", proof)
+
+
+def test_the_question_after_vhost_finds_what_a_process_has_open(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    said = LocalConnection("host").run(["sh", "-c", kvm.VHOST, "vhost", str(tmp_path)]).stdout
+    lines = said.splitlines()
+    assert lines[0] == f"pid {os.getpid()}"
+    assert any(" -> " in line for line in lines)
+    assert Path("/proc/self/comm").read_text().strip() in lines
+
+
+# What nft of Debian 13 lists of the rules.
+TRANSLATION = """\
+table ip hvcost {
+\tchain prerouting {
+\t\ttype nat hook prerouting priority dstnat; policy accept;
+\t\tiifname "hvcost-br0" ip daddr 198.18.1.3 counter packets 0 bytes 0 dnat to 203.0.113.3
+\t}
+}
+"""
+
+
+def test_a_container_behind_the_host_is_proved_by_both() -> None:
+    proof = proof_of("nspawn") | {
+        "translation": TRANSLATION,
+        "route": "default via 203.0.113.2 dev eth0 \n203.0.113.0/29 dev eth0 scope link  src 203.0.113.3 \n",
+    }
+    load_driver("nspawn")({"network": "nat"}).check_proof("host", proof)
+    with pytest.raises(ProofError, match="translation"):
+        load_driver("nspawn")({"network": "nat"}).check_proof("host", proof_of("nspawn"))
+
+
+def test_what_comes_over_the_link_s_bridge_to_the_guest_is_sent_on() -> None:
+    inner = replace(PLAN.link, network=translation.NETWORK)
+    assert 'iifname "hvcost0" ip daddr 198.18.1.3 counter dnat to 203.0.113.3' in translation.rules(
+        PLAN.bridge, PLAN.link, inner
+    )
 
 
 def test_bare_metal_looks_for_the_guests_of_every_hypervisor_that_has_a_program_for_them() -> None:

@@ -23,6 +23,8 @@ def number_of(content: dict[str, Any]) -> int:
         (b"[]", "no JSON object"),
         (b"{}", "`a` is missing"),
         (b'{"a": {"number": "x"}}', "invalid literal"),
+        (b'{"a": {"number": NaN}}', "NaN is no number"),
+        (b'{"a": {"number": 1e999}}', "1e999 is no number"),
         (b'{"a": 1}', "not subscriptable"),
         (b'{"a":' * 100_000, ""),
         (b'{"a": ' + b"1" * 5000 + b"}", ""),

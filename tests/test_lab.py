@@ -114,7 +114,6 @@ class Lab:
 def lab(
     request: pytest.FixtureRequest, workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:
-    workspace.run("results/host-image/manifest.json", "--configfile", "config/quick.yaml")
     host_image = image.load(workspace.folder / "results/host-image/manifest.json")
     folder, home = tmp_path_factory.mktemp("lab"), stranger.make_home(tmp_path_factory.mktemp("home"))
     host, client = (

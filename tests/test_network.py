@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -12,6 +13,7 @@ import pytest
 from hvcost.environments import network
 from hvcost.errors import ParseError
 from hvcost.machines.background import Background
+from hvcost.machines.deadline import Deadline
 from hvcost.machines.inside import Inside
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
@@ -96,6 +98,28 @@ def test_iperf_of_this_computer_does_what_is_asked_of_it(
         value, limit = found.get(metric.name), metric.limit({"rate_mbit": LINK.rate_mbit, "mtu": LINK.mtu})
         if isinstance(value, Value) and limit:
             assert 0 < value.value < limit * 1.02
+
+
+def test_the_client_waits_for_a_guest_that_answers_late(
+    ends: tuple[LocalConnection, LocalConnection],
+) -> None:
+    """Linux gives up after three probes, one a second."""
+    client, far = ends
+
+    def probes() -> int:
+        """How often the guest's address was asked for; the count begins above 0 (neigh->probes)."""
+        found = re.search(r"probes (\d+)", client.run(["ip", "-statistics", "neigh", "show"]).stdout)
+        return int(found[1]) if found else 0
+
+    waiting = client.start(["ping", "-c", "1", "-W", "600", str(LINK.guest)], stdout=subprocess.DEVNULL)
+    deadline = Deadline(60, "probes for the guest's address")
+    while not (first := probes()):
+        deadline.wait_a_little()
+    while probes() < first + 5:
+        assert waiting.poll() is None
+        deadline.wait_a_little()
+    far.run(["ip", "address", "add", LINK.with_prefix(LINK.guest), "dev", "lan0"])
+    assert waiting.wait(60) == 0
 
 
 def test_nothing_inside_reaches_the_world(ends: tuple[LocalConnection, LocalConnection]) -> None:

@@ -83,6 +83,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (folder / "scripts/hvcost/tools/counting.py").write_text(COUNTING)
     content = yaml.safe_load((ROOT / "config/local.yaml").read_text())
     content |= {
+        "results": "results",
         "repetitions": 2,
         "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
         "workloads": {

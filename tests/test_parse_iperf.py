@@ -108,7 +108,7 @@ def test_standard_input() -> None:
         (raw_record(status="failed", reason="the guest did not boot"), "the guest did not boot"),
         (raw_record(outputs={}), "client: no output was recorded"),
         (raw_record(stdout=""), "empty"),
-        (raw_record(stdout=5), "not text"),
+        (raw_record(stdout=5), "outputs are not what they should be"),
         (raw_record(stderr="write failed: Connection reset by peer\n"), "write failed"),
         (raw_record(stdout="\ud800"), "neither the banner"),
         (raw_record(format=3), "not a raw record of format"),

@@ -108,6 +108,14 @@ def test_session_that_is_not_in_the_plan() -> None:
         plan.order(_plan(), "env1", "xen", 1)
 
 
+def test_a_step_that_is_tried_again_is_one_step() -> None:
+    first, other = "measure_session env1 kvm 1", "measure_session env1 qemu 1"
+    current = _plan().begun(first, 1e9).begun(other, 1e9).done(first).begun(first, 2e9)
+    assert current.running == {first: 2e9, other: 1e9}
+    assert current.ended == ()
+    assert current.done(first).ended == (first,)
+
+
 def test_file(tmp_path: Path) -> None:
     current = _plan(cores=2).begun("measure_session env1 kvm 1", 1e9).done("measure_session env1 qemu 1")
     file = tmp_path / "results/plan.json"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hvcost.planning import outcome
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # It looks for its line again and again: a signal right before a read begins would be heard after it only.
@@ -132,6 +135,51 @@ def test_what_is_wrong_is_one_sentence_on_the_screen_and_in_the_log(tmp_path: Pa
     done = called("--systems", "[]", "--output", "table.csv", "--boots", "0", "--log", str(log))
     assert (done.stderr, done.returncode) == ("nothing to do\n", 1)
     assert "ERROR hvcost.program: nothing to do\n" in log.read_text()
+
+
+FULL = """
+import sys
+from pathlib import Path
+from hvcost import files, program
+
+def work():
+    {what}
+
+sys.exit(program.run(work, None))
+"""
+WRITES = "files.write_text(Path(sys.argv[1]), 'x' * 10_000)"
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (WRITES, "this computer: [Errno 27] File too large: '{path}'"),
+        ("raise MemoryError", "this computer: there is no memory left; end other programs, and start again"),
+    ],
+    ids=["no-room", "no-memory"],
+)
+def test_a_computer_at_its_end_is_one_sentence(tmp_path: Path, what: str, said: str) -> None:
+    path = tmp_path / "table.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL.format(what=what), path],
+        cwd=Path(__file__).parents[1] / "scripts",
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY)),
+    )
+    assert (done.returncode, done.stderr) == (1, f"{said.format(path=path)}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_begins_with_where_the_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "program.log"
+    arguments = ("--systems", "[]", "--output", "table.csv", "--boots", "0", "--log", str(log))
+    for node, name in (("n7", "n7"), (None, socket.gethostname())):
+        monkeypatch.delenv("SLURMD_NODENAME", raising=False)
+        if node:
+            monkeypatch.setenv("SLURMD_NODENAME", node)
+        called(*arguments)
+        assert outcome.BEGIN.findall(log.read_text().splitlines()[0]) == [name]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tarfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import factories
 import pytest
+from hvcost.analysis import measurements
 from hvcost.errors import ParseError
 from hvcost.model import record
 from hvcost.model.record import Record
@@ -91,6 +95,33 @@ def test_a_damaged_session_is_refused(tmp_path: Path, damage: str) -> None:
     (tmp_path / record.SESSION_FILE).write_text(damage)
     with pytest.raises(ParseError):
         record.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"repetition": "1"}, "repetition"),
+        ({"repetition": True}, "repetition"),
+        ({"cpu_time_s": {"user": "1.5"}}, "cpu_time_s"),
+        ({"cpu_time_s": {"user": 10**400}}, "cpu_time_s"),
+        ({"outputs": {"client": dataclasses.asdict(factories.end("client", "")) | {"stdout": 5}}}, "outputs"),
+        ({"commands": [{"machine": 1, "argv": [], "exit_code": 0, "duration_s": 0}]}, "commands"),
+        ({"spec": {"workload": "iperf"}}, "spec.workload"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(change: Mapping[str, Any], complaint: str) -> None:
+    one = factories.raw_record()
+    content = json.loads(record.to_json(one)) | change
+    with pytest.raises(ParseError, match=f"raw record whose {complaint} are not what they should be"):
+        record.from_json(json.dumps(content), "tcp-1.json", record.session_to_json(record.session_of(one)))
+
+
+@pytest.mark.parametrize("tool", ["iperf4", 4, ["iperf"], None])
+def test_a_record_of_no_tool_is_refused(tool: object) -> None:
+    one = factories.raw_record()
+    spec = {**one.spec, "workload": {"tool": tool}}
+    with pytest.raises(ParseError, match=r"raw record whose spec\.workload is none"):
+        measurements.from_records([replace(one, spec=spec)])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -19,10 +19,8 @@ from hvcost.analysis.rows import (
     EQUIVALENT,
     INCONCLUSIVE,
     LAG1_FOUND,
-    REFUTED,
     SUPPORTED,
     WITHIN_MARGIN,
-    ClaimVerdict,
     PairComparison,
 )
 from hvcost.errors import HvcostError
@@ -592,31 +590,6 @@ def test_sides_name_environments_where_they_differ() -> None:
     assert words.sides(pair(environment_b="env2").row) == ("KVM in env1", "kvm-again in env2")
 
 
-def claim(**changes: Any) -> ClaimVerdict:
-    made = ClaimVerdict(
-        claim="C2",
-        text="Xen reaches about twice QEMU’s throughput",
-        workload="tcp",
-        metric="throughput",
-        unit="bit/s",
-        compared="ratio",
-        environment_a="env1",
-        system_a="xen",
-        environment_b="env1",
-        system_b="qemu",
-        at_least=1.6,
-        at_most=2.4,
-        effect=3.66,
-        effect_low=3.5,
-        effect_high=3.8,
-        bound="",
-        verdict=REFUTED,
-        claim_verdict=REFUTED,
-        note="",
-    )
-    return replace(made, **changes)
-
-
 @pytest.mark.parametrize(
     ("bounds", "text"),
     [
@@ -627,7 +600,7 @@ def claim(**changes: Any) -> ClaimVerdict:
     ],
 )
 def test_what_a_claim_allows(bounds: tuple[float | None, float | None], text: str) -> None:
-    assert numbers.allowed(claim(at_least=bounds[0], at_most=bounds[1])) == text
+    assert numbers.allowed(factories.claim_verdict(at_least=bounds[0], at_most=bounds[1])) == text
 
 
 @pytest.mark.parametrize(
@@ -652,7 +625,7 @@ def test_what_a_claim_allows(bounds: tuple[float | None, float | None], text: st
     ],
 )
 def test_why_a_comparison_of_a_claim_has_its_verdict(changes: dict[str, Any], text: str) -> None:
-    assert words.reason(claim(**changes)) == text
+    assert words.reason(factories.claim_verdict(**changes)) == text
 
 
 # The page
@@ -703,7 +676,10 @@ ENVIRONMENTS = (
     factories.environment_config(*STUDY, "nspawn", id="env1"),
     factories.environment_config(*HELD, id="env2", rate_mbit=100),
 )
-CLAIMS = (claim(), claim(environment_a="env2", environment_b="env2", text=HOSTILE, claim="C3"))
+CLAIMS = (
+    factories.claim_verdict(),
+    factories.claim_verdict(environment_a="env2", environment_b="env2", text=HOSTILE, claim="C3"),
+)
 
 
 @pytest.fixture(scope="module")

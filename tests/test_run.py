@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from factories import raw_records, write_raw
+from hvcost.errors import ConfigError
 from hvcost.planning import config, plan, run
 from hvcost.planning.experiment import Experiment
 from hvcost.planning.run import Job
@@ -42,7 +43,7 @@ def warned(experiment: Experiment, results: Path) -> list[str]:
 
 def test_sessions_are_announced_in_their_order_and_planned(experiment: Experiment, file: Path) -> None:
     jobs = [session("kvm"), session("bare-metal"), Job("parse_repetitions", {"env": "env1", "system": "kvm"})]
-    text, watch = run.at_start(experiment, jobs, 1, file)
+    text, watch = run.at_start(experiment, jobs, 1, file, file.with_name("pace.jsonl"))
     assert watch
     assert text.startswith("To measure: 2 sessions, 20 runs, about ")
     order = [f"  {n}. env1 {each.system} boot 1: " for n, each in enumerate(plan.sessions(experiment), 1)]
@@ -53,30 +54,30 @@ def test_sessions_are_announced_in_their_order_and_planned(experiment: Experimen
 
 def test_preparations_are_named_before(experiment: Experiment, file: Path) -> None:
     jobs = [session("kvm"), Job("prepare_host", {"env": "env1"}), Job("build_guest_image", {})]
-    text, _ = run.at_start(experiment, jobs, 1, file)
+    text, _ = run.at_start(experiment, jobs, 1, file, file.with_name("pace.jsonl"))
     assert "  before that: build_guest_image, prepare_host env1, about " in text
 
 
 def test_there_may_be_nothing_to_measure(experiment: Experiment, file: Path) -> None:
-    text, _ = run.at_start(experiment, [Job("make_report", {})], 1, file)
+    text, _ = run.at_start(experiment, [Job("make_report", {})], 1, file, file.with_name("pace.jsonl"))
     assert text.startswith("There is nothing to measure. The rest: 1 step, about ")
     assert plan.load_plan(file).todo == ()
     assert run.at_end(file, file.parent, file.parent, 0.0) == "Measured: there was nothing to measure"
 
 
 def test_a_check_says_how_long_all_takes_and_plans_nothing(experiment: Experiment, file: Path) -> None:
-    text, watch = run.at_start(experiment, [Job("check", {})], 1, file)
+    text, watch = run.at_start(experiment, [Job("check", {})], 1, file, file.with_name("pace.jsonl"))
     assert (text.startswith("To measure: 2 sessions"), watch) == (True, None)
     assert not file.exists()
 
 
 def test_taking_back_says_nothing(experiment: Experiment, file: Path) -> None:
-    assert run.at_start(experiment, [Job("restore", {})], 1, file) == ("", None)
+    assert run.at_start(experiment, [Job("restore", {})], 1, file, file.with_name("pace.jsonl")) == ("", None)
     assert not file.exists()
 
 
 def test_at_the_end_it_says_what_came_of_the_plan(experiment: Experiment, file: Path, tmp_path: Path) -> None:
-    run.at_start(experiment, [session("kvm"), session("bare-metal")], 1, file)
+    run.at_start(experiment, [session("kvm"), session("bare-metal")], 1, file, file.with_name("pace.jsonl"))
     write_raw(raw_records({"kvm": 2e8}), file.parent)
     said = run.at_end(file, file.parent, tmp_path / "logs", 0.0)
     assert said.startswith("Measured: 1 of 2 sessions, 10 of 20 runs ok\n")
@@ -86,7 +87,7 @@ def test_at_the_end_it_says_what_came_of_the_plan(experiment: Experiment, file: 
 def test_the_plan_of_an_earlier_run_is_not_this_one_s(
     experiment: Experiment, file: Path, tmp_path: Path
 ) -> None:
-    run.at_start(experiment, [session("kvm")], 1, file)
+    run.at_start(experiment, [session("kvm")], 1, file, file.with_name("pace.jsonl"))
     os.utime(file, (1000.0, 1000.0))
     assert run.at_end(file, file.parent, tmp_path, 1001.0) == ""
     assert run.at_end(tmp_path / "absent.json", file.parent, tmp_path, 0.0) == ""
@@ -115,3 +116,26 @@ def test_sessions_whose_host_is_played_otherwise_now_are_warned_of(
     (warning,) = warned(experiment, tmp_path)
     assert warning.startswith("env1 host: it is not played as it was; ")
     assert "(kvm/boot1 tcg)" in warning
+
+
+@pytest.mark.parametrize("left", ["raw/kvm/boot1/tcp-1.json", "host.json"])
+def test_an_environment_of_another_experiment_is_not_overwritten(
+    experiment: Experiment, tmp_path: Path, left: str
+) -> None:
+    other = replace(experiment, results="results/env1")
+    run.check_folder(other, tmp_path)
+    file = tmp_path / "results/env1" / left
+    file.parent.mkdir(parents=True)
+    file.touch()
+    run.check_folder(experiment, tmp_path)
+    with pytest.raises(ConfigError, match="results: results/env1 holds an environment of another experiment"):
+        run.check_folder(other, tmp_path)
+
+
+def test_an_environment_does_not_overwrite_another_experiment(experiment: Experiment, tmp_path: Path) -> None:
+    run.check_folder(experiment, tmp_path)
+    (tmp_path / "results/env1").mkdir(parents=True)
+    (tmp_path / "results/env1/plan.json").touch()
+    run.check_folder(replace(experiment, results="results/env1"), tmp_path)
+    with pytest.raises(ConfigError, match=r"environments\.env1: results/env1 holds another experiment"):
+        run.check_folder(experiment, tmp_path)

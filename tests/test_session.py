@@ -312,3 +312,10 @@ def test_each_round_runs_every_workload_once_and_the_longest_first() -> None:
         (3, "tcp", 2),
         (4, "round-trip", 2),
     ]
+
+
+def test_each_end_knows_the_system_by_the_address_that_it_has_there() -> None:
+    system = RunningSystem(LocalConnection("guest"), "198.18.1.3", {}, inner_address="203.0.113.3")
+    course = session._course({"tool": "iperf"}, system)
+    assert course.servers[0].argv[-1] == "203.0.113.3"
+    assert course.steps[-1].argv[2] == "198.18.1.3"

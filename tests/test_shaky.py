@@ -133,9 +133,9 @@ def test_the_ssh_server_of_the_host_dies(world: World) -> None:
     world.host.kill()
     said = world.said(process)
     world.host.start()
-    # What iperf says of it may be several lines.
-    given_up = "failed: shaky bare-metal boot 1: session given up in run 2 .*shaky host: .*`"
-    assert re.search(given_up, said, re.DOTALL), said
+    # What iperf says of it may be several lines, of which the last words of the run have the first.
+    assert "failed: shaky bare-metal boot 1: session given up in run 2 " in said, said
+    assert "shaky host: " in said, said
     assert world.outcomes() == []
 
 
@@ -162,9 +162,9 @@ def test_the_way_to_the_host_drops_everything(world: World) -> None:
         said = world.said(process)
     finally:
         world.ip("link", "set", "host", "master", openssh.SWITCH)
-    # What iperf says of it may be several lines.
-    given_up = "failed: shaky bare-metal boot 1: session given up in run 2 .*shaky host: .*`"
-    assert re.search(given_up, said, re.DOTALL), said
+    # What iperf says of it may be several lines, of which the last words of the run have the first.
+    assert "failed: shaky bare-metal boot 1: session given up in run 2 " in said, said
+    assert "shaky host: " in said, said
     assert world.outcomes() == []
 
 
@@ -178,7 +178,6 @@ def test_the_controller_is_killed(world: World) -> None:
     deadline = Deadline(30, "network as it was")
     while world.networks() != before:
         deadline.wait_a_little()
-    world.workspace.run(TARGET, "--configfile", "shaky.yaml", "--unlock")
 
 
 def test_the_disk_of_the_host_is_full(world: World) -> None:

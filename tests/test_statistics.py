@@ -14,16 +14,17 @@ import factories
 import numpy as np
 import pytest
 from factories import boots_of, cell_statistics, failed_record, raw_record, raw_records
-from hvcost.analysis import measurements, rows, simulation
+from hvcost.analysis import measurements, rows, simulated_coverage, simulation
 from hvcost.analysis.cells import cells
 from hvcost.analysis.claims import verdicts
 from hvcost.analysis.comparisons import Question, comparisons
 from hvcost.analysis.diagnostics import diagnose
-from hvcost.analysis.differences import difference, holm
+from hvcost.analysis.differences import PERMUTATIONS, difference, holm
 from hvcost.analysis.effects import effect
 from hvcost.analysis.intervals import MIN_VALUES, RatioBootstrap, Values, median_interval, ratio_bootstrap
 from hvcost.analysis.rows import SIGNIFICANCE, CellStatistics, ClaimVerdict, PairComparison
 from hvcost.analysis.samples import Sample, samples
+from hvcost.analysis.seeds import generator
 from hvcost.errors import ParseError
 from hvcost.model.description import Claim
 from hvcost.model.link import tcp_limit_bps
@@ -386,6 +387,16 @@ def test_p_of_ties_is_the_share_of_permutations() -> None:
     assert difference(a, b, "seed").p == pytest.approx(2 * tails)
 
 
+@pytest.mark.parametrize(("one", "other"), [(10, 10), (10, 7), (40, 60)])
+def test_p_of_many_ties_is_that_of_scipys_permutations(one: int, other: int) -> None:
+    random = np.random.default_rng(one)
+    a, b = random.integers(0, 9, one).astype(float), random.integers(1, 10, other).astype(float)
+    found = difference(a, b, "seed")
+    method = stats.PermutationMethod(n_resamples=PERMUTATIONS, rng=generator("seed"))
+    assert found.p == float(stats.mannwhitneyu(a, b, method=method).pvalue)
+    assert found.u == float(stats.mannwhitneyu(a, b).statistic)
+
+
 def test_large_samples_with_ties_are_tested_too() -> None:
     a = np.round(np.random.default_rng(1).normal(100, 1, 400))
     assert difference(a, a + 1, "seed").p < 1e-10
@@ -697,6 +708,51 @@ def test_the_link_does_not_support_a_claim_of_equality() -> None:
     assert (row.bound, row.verdict) == ("low", rows.REFUTED)
 
 
+NEAR = around(94, spread=0.0001)
+
+
+@pytest.mark.parametrize(
+    ("native", "guest", "verdict", "bound"),
+    [
+        # No link limits either: what the link made equal when it was published cannot be compared.
+        (around(50), around(49.9), rows.NOT_COMPARABLE, ""),
+        (around(50), around(20), rows.NOT_COMPARABLE, ""),
+        (around(50, 5), around(50, 5), rows.NOT_COMPARABLE, ""),
+        (around(50), NEAR, rows.NOT_COMPARABLE, ""),
+        # The link sets both, as then.
+        (NEAR, NEAR, rows.SUPPORTED, ""),
+        # It sets the second alone: the first is slower than what it was said to fill.
+        (NEAR, around(40), rows.REFUTED, "low"),
+        (NEAR, around(88, spread=0.0001), rows.REFUTED, "low"),
+        # Nothing is known.
+        (NEAR, [], rows.INCONCLUSIVE, ""),
+    ],
+)
+def test_a_claim_that_the_link_made_true_is_tested_where_a_link_limits(
+    native: list[float], guest: list[float], verdict: str, bound: str
+) -> None:
+    claim = replace(
+        CLOSE, environments=("env2",), at_least=0.97, at_most=1.03, link_limited=True, published=1.0
+    )
+    (row,) = judged(claim, ("env2", "bare-metal", native), ("env2", "xen", guest))
+    assert (row.verdict, row.claim_verdict, row.bound) == (verdict, verdict, bound)
+    assert (row.published, row.link_limited) == (1.0, True)
+    if verdict == rows.NOT_COMPARABLE:
+        assert row.note.endswith("the link set both values when this was published, and not the second here")
+    # Without that word of it, the link leaves such claims open.
+    (plain,) = judged(replace(claim, link_limited=False), ("env2", "bare-metal", NEAR), ("env2", "xen", NEAR))
+    assert (plain.verdict, plain.bound) == (rows.INCONCLUSIVE, "both")
+
+
+def test_what_is_not_comparable_says_nothing_of_a_claim_that_is_tested_elsewhere() -> None:
+    claim = replace(CLOSE, environments=("env1", "env2"), link_limited=True)
+    slow = (("env1", "bare-metal", around(300)), ("env1", "xen", around(100)))
+    held = (("env2", "bare-metal", NEAR), ("env2", "xen", NEAR))
+    found = judged(claim, *slow, *held)
+    assert [row.verdict for row in found] == [rows.NOT_COMPARABLE, rows.SUPPORTED]
+    assert {row.claim_verdict for row in found} == {rows.SUPPORTED}
+
+
 def test_one_run_at_the_limit_leaves_a_claim_open() -> None:
     fast = replace(CLOSE, environments=("env2",))
     mixed = [*around(85, 9, spread=0.0001), 93.9]
@@ -801,6 +857,15 @@ def test_false_alarms_in_a_family_are_rare() -> None:
     assert (
         simulation.any_false_alarm(simulation.FAMILIES[0], 40, seed=1) <= 0.05 + ERROR * (TRIALS / 40) ** 0.5
     )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [each for each in simulated_coverage.CASES if not each.shape.fault and each.values == 10],
+    ids=lambda case: case.name,
+)
+def test_an_interval_of_every_kind_holds_the_truth(case: simulated_coverage.Case) -> None:
+    assert simulated_coverage.coverage(case, TRIALS, seed=1) >= 0.95 - ERROR
 
 
 def test_more_values_show_dependence_and_few_do_not() -> None:

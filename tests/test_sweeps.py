@@ -122,7 +122,7 @@ def test_several_keys_make_all_combinations_and_curves_along_the_first() -> None
 def test_how_many_points_there_are_is_said_before_anything_starts(tmp_path: Path) -> None:
     result = experiment(content({"sweep": {"streams": [1, 2, 4]}}, rate_mbit=1000))
     jobs = [run.Job("measure_session", {"env": "env1", "system": "kvm", "boot": "1"})]
-    text, _watch = run.at_start(result, jobs, 1, tmp_path / "plan.json")
+    text, _watch = run.at_start(result, jobs, 1, tmp_path / "plan.json", tmp_path / "pace.jsonl")
     assert text.startswith("To measure: 1 session, 30 runs, about")
     assert text.endswith("\n  sweep of workload tcp over streams: 3 workloads")
 
@@ -183,7 +183,7 @@ def test_mistakes_in_sweeps_of_workloads(workload: dict[str, Any], key: str, sai
     ("sweep", "key", "said"),
     [
         ({"mtu": [576, 1500]}, "sweep.mtu", "unknown link.mtu guest.cpus"),
-        ({"link.mtu": [100, 1500]}, "sweep.link.mtu.0", "100 576 9000"),
+        ({"link.mtu": [100, 1500]}, "sweep.link.mtu.0", "100 256 9000"),
         ({"link.mtu": [576, 576]}, "sweep.link.mtu", "576 once"),
         ({"guest.cpus": [1]}, "sweep.guest.cpus", "[1] list 2"),
         ({"link.rate_mbit": [10, 100]}, "link.rate_mbit", "swept value or sweep"),

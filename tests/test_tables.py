@@ -61,6 +61,14 @@ def planned(folder: Path, boots: int, repetitions: int) -> tuple[str | Path, ...
     return ("--raw", folder, *plan)
 
 
+def beside(folder: Path, boots: int) -> tuple[str | Path, ...]:
+    """Arguments of analyse_environment beside the tables of systems."""
+    host = folder / "host.json"
+    host.write_text(json.dumps(factories.HOST))
+    environment = json.dumps(factories.environment_config("kvm", "qemu"))
+    return ("--environment", environment, "--boots", str(boots), "--seed", "1", "--host", host)
+
+
 def test_a_repetition_has_one_row_per_metric() -> None:
     frame = frame_of([factories.raw_record(44.0e6)])
     assert list(frame["metric"]) == METRICS
@@ -366,6 +374,9 @@ ROW = (
         (f"{HEADER}\n{ROW.replace('tcp,1', 'tcp,one')}\n", "line 2: `repetition` 'one' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'fast')}\n", "line 2: `value` 'fast' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', 'nan')}\n", "line 2: `value` 'nan' is not"),
+        (f"{HEADER}\n{ROW.replace('44000000.0', '44_000_000')}\n", "line 2: `value` '44_000_000' is not"),
+        (f"{HEADER}\n{ROW.replace('44000000.0', '４４')}\n", "line 2: `value` '４４' is not"),
+        (f"{HEADER}\n{ROW.replace('tcp,1', 'tcp, 1')}\n", "line 2: `repetition` ' 1' is not"),
         (f"{HEADER}\n{ROW.replace('44000000.0', '')}\n", "line 2: `status` 'ok' with value ''"),
         (f"{HEADER}\n{ROW.replace(',ok,,', ',failed,why,')}\n", "`status` 'failed' with value"),
         (f"{HEADER}\n{ROW.replace('throughput', 'speed')}\n", "`metric` 'speed' is none of"),
@@ -416,11 +427,10 @@ def test_programs_from_raw_files_to_one_table(tmp_path: Path) -> None:
         assert done.stderr.count(said) == (system == "qemu")
         assert f"6 repetitions, {2 if system == 'qemu' else 0} failed" in done.stderr
         parts.append(part)
-    whole = tmp_path / "env1" / "measurements.csv"
-    done = run("collect_measurements.py", "--output", whole, *parts)
+    done = run("analyse_environment.py", "--output", tmp_path / "env1", *beside(tmp_path, 2), *parts)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    points = factories.primary(measurements.read_csv(whole))
+    points = factories.primary(measurements.read_csv(tmp_path / "env1" / "measurements.csv"))
     assert len(points) == 12
     assert [p.value is None for p in points if p.system == "qemu"] == [
         False,
@@ -447,6 +457,50 @@ def test_programs_refuse_in_one_line(tmp_path: Path) -> None:
     done = run("parse_repetitions.py", "--output", tmp_path / "t.csv", *planned(tmp_path, 1, 1))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert not (tmp_path / "t.csv").exists()
-    done = run("collect_measurements.py", "--output", tmp_path / "t.csv", broken)
+    done = run("analyse_environment.py", "--output", tmp_path, *beside(tmp_path, 2), broken)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert str(broken) in done.stderr
+
+
+def raw_of_kvm(folder: Path) -> Path:
+    """Folder of two repetitions under KVM."""
+    factories.write_raw(factories.raw_records({"kvm": 2e8}, repetitions=2), folder)
+    return folder / "env1/raw/kvm"
+
+
+def check_refused(raw: Path, words: str) -> None:
+    """The program refuses the raw files in one line that has these words and says what to do."""
+    done = run("parse_repetitions.py", "--output", raw / "t.csv", *planned(raw, 1, 2))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert words in done.stderr
+    assert "remove it, and the same command measures its session again" in done.stderr
+    assert not (raw / "t.csv").exists()
+
+
+def test_a_raw_file_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    raw = raw_of_kvm(tmp_path)
+    path = raw / "boot1/tcp-2.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": record.FORMAT + 1}))
+    check_refused(raw, f"boot1/tcp-2.json: not a raw record of format 1 or {record.FORMAT}")
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["copied", "renamed"])
+def test_a_raw_file_of_another_repetition_is_refused(tmp_path: Path, keeps: bool) -> None:
+    raw = raw_of_kvm(tmp_path)
+    first, second = raw / "boot1/tcp-1.json", raw / "boot1/tcp-2.json"
+    text = first.read_text()
+    if not keeps:
+        first.write_text(second.read_text())
+    second.write_text(text)
+    wrong, right = ("tcp-2.json", "tcp-1.json") if keeps else ("tcp-1.json", "tcp-2.json")
+    check_refused(raw, f"boot1/{wrong}: is of another repetition, and belongs to boot1/{right}")
+
+
+@given(st.data())
+def test_a_raw_file_that_is_cut_anywhere_is_refused(data: st.DataObject) -> None:
+    one = factories.raw_record()
+    session = record.session_to_json(record.session_of(one))
+    text = record.to_json(one)
+    length = data.draw(st.integers(0, len(text.rstrip()) - 1))
+    with pytest.raises(ParseError, match=r"^tcp-1\.json: "):
+        record.from_json(text[:length], "tcp-1.json", session)

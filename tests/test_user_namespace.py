@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ordinary
@@ -18,12 +19,8 @@ from ordinary import Ordinary
 from workspace import PARTS, ROOT, Workspace
 
 APART = str(ROOT / "scripts/apart.py")
-ALL_IDS = 2**32 - 1
-IS_ADMINISTRATOR = (
-    os.geteuid() == 0 and str(ALL_IDS) in Path("/proc/self/uid_map").read_text(encoding="ascii").split()
-)
 needs_administrator = pytest.mark.skipif(
-    not IS_ADMINISTRATOR, reason="it takes an administrator to make a user"
+    not ordinary.IS_ADMINISTRATOR, reason="it takes an administrator to make a user"
 )
 # The network of the instrument, made by hand: what it takes is allowed.
 NETWORK = """
@@ -178,12 +175,11 @@ def test_what_forbids_namespaces_is_named_with_what_helps(
 @pytest.fixture
 def project(user: Ordinary) -> Workspace:
     """A copy of the project that is the user's, and what that user runs in it."""
-    folder = user.home / "project"
-    folder.mkdir()
+    project = user.workspace("project")
     for part in PARTS:
-        subprocess.run(["cp", "-rL", ROOT / part, folder / part], check=True)
-    user.owned(folder)
-    return Workspace(folder, (*user.within, "env", "-C", str(folder)))
+        subprocess.run(["cp", "-rL", ROOT / part, project.folder / part], check=True)
+    user.owned(project.folder)
+    return replace(project, results="results/local")
 
 
 @needs_administrator
@@ -191,7 +187,7 @@ def project(user: Ordinary) -> Workspace:
 def test_an_ordinary_user_measures_this_computer(project: Workspace) -> None:
     """From the guest's image, which is built anew, to the table."""
     arguments = ["--configfile", "config/local.yaml", "--config", "repetitions=1"]
-    project.run("results/local/measurements/bare-metal.csv", *arguments)
+    project.run("results/local/local/measurements/bare-metal.csv", *arguments)
     assert [one.status for one in project.records("local", "bare-metal")] == ["ok", "ok"]
     assert project.left_behind() == []
     made = [path for name in ("results", "logs") for path in project.folder.joinpath(name).rglob("*")]

@@ -2,7 +2,7 @@
 
 Everything here is the logic of Snakemake on the real Snakefile, rules and package. Finished results
 are made by a real run of the workflow in a copy of the project whose programs are replaced by
-tests/workflow/program.py, which writes the outputs at once: what programs do is tested elsewhere.
+those of tests/workflow, which write the outputs at once: what programs do is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import stand_ins
+import yaml
 from hvcost.planning import config, plan
 from hvcost.planning.experiment import Experiment
 from hvcost.planning.sources import sources_of
@@ -26,7 +27,7 @@ from stand_ins import jobs as jobs_of
 
 SCHEMA = ROOT / "config/schema.yaml"
 # What is made of all environments together, and what it takes to know which there are.
-OVERALL = {"compare_systems", "plot_comparison", "make_report"}
+OVERALL = {"make_report"}
 DESCRIPTION = "describe_experiment"
 SYSTEMS = ("bare-metal", "qemu", "kvm")
 ENVIRONMENTS = ("env1", "env2")
@@ -76,9 +77,7 @@ def _analysis(environments: Any = ENVIRONMENTS, systems: Any = SYSTEMS) -> set[s
     pairs = itertools.product(environments, systems)
     return (
         {f"parse_repetitions {environment} {system}" for environment, system in pairs}
-        | _of_each("collect_measurements", environments)
-        | _of_each("compute_statistics", environments)
-        | _of_each("plot_environment", environments)
+        | _of_each("analyse_environment", environments)
         | OVERALL
     )
 
@@ -162,8 +161,8 @@ def test_tool_changed(project: Project) -> None:
 
 
 def test_figure_program_changed(project: Project) -> None:
-    project.append("scripts/plot_environment.py", "print()\n")
-    assert project.to_do() == _of_each("plot_environment") | {"make_report"}
+    project.append("scripts/analyse_environment.py", "print()\n")
+    assert project.to_do() == _of_each("analyse_environment") | OVERALL
 
 
 def test_guest_image_changed(project: Project) -> None:
@@ -264,14 +263,13 @@ def test_description_changed(project: Project) -> None:
     project.change_config(
         lambda content: content["environments"]["env2"]["host"].update(description="a notebook")
     )
-    own = {"plot_environment env2", "compute_statistics env2"}
-    assert project.to_do() == own | OVERALL | {DESCRIPTION}
+    assert project.to_do() == {"analyse_environment env2", DESCRIPTION} | OVERALL
 
 
 def test_claim_added(project: Project) -> None:
     claim = {"text": "KVM is fast", "systems": ["kvm"], "against": "qemu", "ratio": {"at_least": 2}}
     project.change_config(lambda content: content.update(claims={"fast": claim}))
-    assert project.to_do() == {DESCRIPTION, "compare_systems", "make_report"}
+    assert project.to_do() == OVERALL | {DESCRIPTION}
 
 
 def test_one_system_measured_again_on_request(project: Project) -> None:
@@ -328,7 +326,7 @@ def test_sessions_run_in_the_order_of_the_seed(project: Project) -> None:
     assert project.sessions_run() == [f"{s.environment} {s.system} {s.boot}" for s in first]
 
     project.change_config(lambda content: content.update(seed=2))
-    resampled = _of_each("compute_statistics") | _of_each("plot_environment") | OVERALL | {DESCRIPTION}
+    resampled = _of_each("analyse_environment") | OVERALL | {DESCRIPTION}
     assert project.to_do() == resampled
     second = plan.sessions(_experiment(project))
     assert second != first
@@ -367,12 +365,12 @@ def test_plan_is_what_is_run(project: Project) -> None:
 
 def test_next_plan_is_from_what_was_seen(project: Project) -> None:
     assert "nothing was seen of this one yet" in (project.folder / "output.txt").read_text()
-    project.append("scripts/plot_comparison.py", "print()\n")
+    project.append("scripts/make_report.py", "print()\n")
     assert "by what this computer was seen to do" in project.run()
 
 
 def test_plan_with_nothing_to_measure(project: Project) -> None:
-    project.append("scripts/plot_comparison.py", "print()\n")
+    project.append("scripts/make_report.py", "print()\n")
     assert "nothing to measure" in project.run()
 
 
@@ -386,6 +384,12 @@ def test_preparations_come_before_the_first_session(finished: Project) -> None:
     assert "build_guest_image, build_host_image, prepare_host env1, prepare_host env2" in output
 
 
+def test_the_workflow_itself_does_not_grow_with_its_jobs(finished: Project) -> None:
+    threads = [entry["threads"] for entry in finished.ran() if not entry["job"].startswith("measure_session")]
+    assert len(threads) > 10
+    assert max(threads) < 15
+
+
 def test_programs_run_in_the_python_of_snakemake(finished: Project) -> None:
     assert {Path(entry["python"]).parent for entry in finished.ran()} == {Path(sys.executable).parent}
 
@@ -395,7 +399,7 @@ def test_nothing_else_runs_while_this_computer_measures(empty: Project) -> None:
     (empty.folder / "session-takes-s").write_text("0.2")
     empty.run("--cores", "4")
     ran = empty.ran()
-    assert len(ran) == 26
+    assert len(ran) == 20
     alone = ("prepare_host", "measure_session")
     assert not [pair for pair in _overlapping(ran) for entry in pair if entry["job"].startswith(alone)]
 
@@ -433,6 +437,51 @@ def _overlapping(ran: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[s
     ]
 
 
+# --- several experiments in one checkout ----------------------------------------------------------
+
+
+def _side(project: Project) -> tuple[str, str]:
+    """Arguments for a second experiment: the first in a folder of its own, with a larger guest."""
+    content = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    content |= {"results": "results/side", "repetitions": 1, "guest": {"memory_mib": 256}}
+    content["workloads"]["round-trip"] = {"tool": "netperf", "duration_s": 1}
+    (project.folder / "side.yaml").write_text(yaml.safe_dump(content))
+    return ("--configfile", "side.yaml")
+
+
+def _files(folder: Path, but: Path) -> dict[Path, bytes]:
+    return {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and but not in path.parents
+    }
+
+
+@pytest.mark.slow
+def test_an_experiment_leaves_the_results_of_another_as_they_are(project: Project) -> None:
+    results, logs = project.folder / "results", project.folder / "logs"
+    side = _side(project)
+    before = _files(results, results / "side") | _files(logs, logs / "side")
+    assert project.to_do("all", *side) == (
+        _of_each("prepare_host") | _sessions() | _analysis() | {DESCRIPTION}
+    )
+    output = project.run("all", *side)
+    assert "Measured: 6 of 6 sessions" in output
+    assert "by what this computer was seen to do" in output
+    after = _files(results, results / "side") | _files(logs, logs / "side")
+    pace = results / "pace.jsonl"
+    assert after.pop(pace).startswith(before.pop(pace))
+    assert after == before
+    assert project.to_do("all") == set()
+    assert project.to_do("all", *side) == set()
+    for name in ("report.html", "plan.json", "env1/host.json", "env1/figures", "figures", "claims.csv"):
+        assert (results / "side" / name).exists()
+
+
+def test_an_experiment_is_not_measured_in_the_folder_of_another(project: Project) -> None:
+    side = _side(project)
+    (project.folder / "results/side/raw").mkdir(parents=True)
+    assert "results: results/side holds an environment of another experiment" in project.refused(*side)
+
+
 # --- configurations and mistakes -----------------------------------------------------------------
 
 
@@ -456,7 +505,7 @@ def test_mistakes_are_found_before_anything_starts(empty: Project) -> None:
     empty.change_config(lambda content: content.update(boots=0, repetitons=3))
     output = empty.refused()
     assert "boots: 0 is not allowed; allowed: an integer, 1 to 1000" in output
-    assert "repetitons: unknown key; allowed in the configuration: seed, boots, " in output
+    assert "repetitons: unknown key; allowed in the configuration: results, study, seed, boots, " in output
 
 
 def test_mistakes_beyond_the_schema_are_found_too(empty: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        # A write to a full disk does not say of what.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -56,7 +61,7 @@ def parse_json(
 ) -> Content:
     """What `content` makes of a JSON object; ParseError, as of `read_json`, says where the text is from."""
     try:
-        data = json.loads(text)
+        data = decoded(text)
         if not isinstance(data, dict):
             raise ValueError("no JSON object")
         return content(data)
@@ -64,6 +69,21 @@ def parse_json(
         raise _not(source, what, f"`{error.args[0]}` is missing", remedy) from error
     except (AttributeError, RecursionError, TypeError, ValueError) as error:
         raise _not(source, what, str(error), remedy) from error
+
+
+def decoded(text: str) -> Any:
+    """What a text of JSON says; ValueError if it is none.
+
+    Python reads numbers that JSON has not (RFC 8259, 6), and takes some that are too great for infinite.
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _not(source: str, what: str, reason: str | None, remedy: str) -> ParseError:
@@ -82,6 +102,8 @@ def filled(folder: Path, seal: str) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        # It is not there if somebody has moved the folder away meanwhile.
+        (partial / seal).stat()
         (folder / seal).unlink(missing_ok=True)
         for path in sorted(partial.iterdir(), key=lambda path: (path.name == seal, path)):
             target = folder / path.name

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Tells a program that it was started again, in namespaces of its own.
 INSIDE = "HVCOST_INSIDE"
+# What Slurm calls the computer that a job of its runs on (sbatch(1)).
+NODE = "SLURMD_NODENAME"
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,13 @@ def main(
     *arguments: Argument,
     output: str | None = None,
     apart: Callable[..., bool] | None = None,
+    failure: int = 1,
 ) -> NoReturn:
     """Run a program: read its command line, call `work` with the arguments by name, and exit.
 
     `output`: what is written, for a program with the option `--output`. All have `--log`. `apart` says of
     the arguments whether the program does its work in namespaces of its own (`user_namespace`).
+    `failure`: exit code of a program that cannot do its work, if 1 is what it has found.
     """
     if output:
         arguments += (argument("--output", type=Path, metavar=output, help="what is written"),)
@@ -89,17 +94,19 @@ def main(
 
     def called() -> None:
         nonlocal code
+        # On a cluster, who tries again what failed has to know where (`planning.outcome`).
+        log.debug("on %s", os.environ.get(NODE) or socket.gethostname())
         named = {name: given[name].value(value) for name, value in values.items()}
         if apart and not is_inside and apart(**named):
             code = user_namespace.run([sys.executable, *sys.orig_argv[1:]], {INSIDE: "1"})
         else:
             work(**named)
 
-    sys.exit(run(called, log_file) or code)
+    sys.exit(run(called, log_file, failure) or code)
 
 
-def run(work: Callable[[], object], log_file: Path | None) -> int:
-    """Run what a program does to its exit code.
+def run(work: Callable[[], object], log_file: Path | None, failure: int = 1) -> int:
+    """Run what a program does to its exit code, which is `failure` if it cannot do it.
 
     What a person waits for goes to stderr, everything to the log file.
 
@@ -109,26 +116,38 @@ def run(work: Callable[[], object], log_file: Path | None) -> int:
     screen = logging.StreamHandler(sys.stderr)
     screen.setLevel(logging.INFO)
     screen.setFormatter(logging.Formatter("%(message)s"))
-    handlers: list[logging.Handler] = [screen]
-    if log_file:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handlers.append(file)
-    logging.basicConfig(level=logging.DEBUG, handlers=handlers, force=True)
+    logging.basicConfig(level=logging.DEBUG, handlers=[screen], force=True)
     for chatty in ("matplotlib", "PIL", "paramiko"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     _end_in_order()
     try:
+        if log_file:
+            logging.getLogger().addHandler(_log_to(log_file))
         work()
-    except HvcostError as error:
-        log.error("%s", told(error))
+    except (HvcostError, OSError, MemoryError) as error:
+        log.error("%s", _in_a_sentence(error))
         log.debug("where it came from", exc_info=True)
-        return 1
+        return failure
     except KeyboardInterrupt:
         log.error("interrupted")
         return 130
     return 0
+
+
+def _log_to(file: Path) -> logging.Handler:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    return handler
+
+
+def _in_a_sentence(error: HvcostError | OSError | MemoryError) -> str:
+    if isinstance(error, HvcostError):
+        return told(error)
+    if isinstance(error, MemoryError):
+        return "this computer: there is no memory left; end other programs, and start again"
+    # A disk that is full or cannot be written to, a folder that is gone: the kernel says what, and where.
+    return f"this computer: {error}"
 
 
 def _end_in_order() -> None:

@@ -23,6 +23,7 @@ from hvcost.environments.operation import check_host, in_operation
 from hvcost.environments.place import BRIDGE, CLIENT_PREFIX, Operation, Place
 from hvcost.environments.reachability import check_way
 from hvcost.errors import HvcostError, MachineError, ParseError, told
+from hvcost.files import filled
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver, versions
 from hvcost.images.guest import GuestImage, GuestShape
 from hvcost.machines import facts, provenance
@@ -30,6 +31,7 @@ from hvcost.machines.background import REPORT_TIMEOUT_S, Background, Backgrounds
 from hvcost.machines.base import Connection
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
+from hvcost.machines.offloads import check_offloads
 from hvcost.machines.shell import Shell
 from hvcost.machines.witness import ask, ask_clocks, ask_sender, check_wire
 from hvcost.model import record
@@ -99,7 +101,10 @@ class _Bench:
     def cpu_time_s(self) -> dict[str, float]:
         """Processor time of the host since its boot, in s, by who spent it; nothing if nobody knows."""
         command = self.driver.cpu_time_command
-        return self.driver.cpu_time_s(self.host.ask(command)) if command else {}
+        try:
+            return self.driver.cpu_time_s(self.host.ask(command)) if command else {}
+        except ParseError as error:
+            raise ParseError(f"{self.host.name}: {error}") from error
 
 
 # Called before each run with its number and the number of all runs.
@@ -126,24 +131,30 @@ def measure(
     seed: int,
     progress: Progress,
 ) -> list[Record]:
-    """Run a session and write its raw file, then one per repetition, into `folder`; returns the records.
+    """Run a session and write its raw files, which are in `folder` when it is over; returns the records.
 
-    `position` is the session's place among all sessions. Raises HvcostError if the session does not come to
-    its first repetition, or loses a machine: then it has to be run again, from its boot.
+    Until then, and if it fails, what an earlier one has left there is as it was. `position` is the session's
+    place among all sessions. Raises HvcostError if the session does not come to its first repetition, or
+    loses a machine: then it has to be run again, from its boot.
     """
     journal = Journal()
     runs = runs_of(spec)
     driver = load_driver(spec.hypervisor)(spec.options)
     tools = versions_of(sorted({workload["tool"] for workload in spec.workloads.values()}))
     records = []
-    with in_operation(
-        place,
-        journal,
-        purpose="measure",
-        boot_mode=driver.boot_mode,
-        needs_host=driver.needs_host,
-        guest=guest if spec.guest else None,
-    ) as operation:
+    with (
+        ExitStack() as afterwards,
+        in_operation(
+            place,
+            journal,
+            purpose="measure",
+            boot_mode=driver.boot_mode,
+            needs_host=driver.needs_host,
+            guest=guest if spec.guest else None,
+        ) as operation,
+    ):
+        # It takes its place when the machines have been given back.
+        new = afterwards.enter_context(filled(folder, record.SESSION_FILE))
         host_facts = None
         if driver.needs_host:
             host_facts = _facts(operation.host, operation.host_interface, versions() | tools)
@@ -154,6 +165,8 @@ def measure(
             driver.prepare_files(operation.host, plan.guest.files)
         with driver.started(operation.host, plan) as system:
             guest_facts = system.proof.get("guest")
+            client_facts = _facts(operation.client, operation.client_interface, tools)
+            _check_offloads(place, client_facts, host_facts, guest_facts)
             session = Session(
                 environment=spec.environment,
                 system=spec.system,
@@ -171,17 +184,17 @@ def measure(
                     "controller": _facts(LocalConnection("this computer"), "lo", versions() | tools),
                     "emulator": _emulator(operation),
                     "host": host_facts,
-                    "client": _facts(operation.client, operation.client_interface, tools),
+                    "client": client_facts,
                     "guest": guest_facts and {**guest_facts, **facts.versions(system.server, tools)},
                 },
                 commands=journal.commands,
             )
-            record.write_session(session, folder)
+            record.write_session(session, new)
             with recorder(spec, operation, driver, system, session, journal) as recorded:
                 for run in runs:
                     progress(run.number, len(runs))
                     result = recorded(run, Order(*position, run.number, len(runs), seed))
-                    record.write(result, folder / record.file_of(run.workload, run.repetition))
+                    record.write(result, new / record.file_of(run.workload, run.repetition))
                     records.append(result)
                     if result.reason:
                         _check_machines(run, result.reason, (operation.host, operation.client))
@@ -285,6 +298,14 @@ def _prepare(
     )
 
 
+def _check_offloads(place: Place, client: Facts, host: Facts | None, guest: Facts | None) -> None:
+    """MachineError unless both ends cut and join segments as the link says, and no guest if none is to."""
+    ends = {f"{place.name} client": client, f"{place.name} host": host}
+    if place.link.offloads is False:
+        ends[f"{place.name} guest"] = guest
+    check_offloads(ends, place.link)
+
+
 def _check_wires(operation: Operation, driver: Hypervisor, link: Link) -> None:
     """MachineError if a card runs slower than the link is said to be: all would be measured for nothing."""
     for machine, interface in _cards(operation, driver).values():
@@ -316,7 +337,7 @@ def _set_up(
                 opened[machine] = stack.enter_context(machine.shell())
             return opened[machine]
 
-        limit_s = _limit_s(spec, system.address)
+        limit_s = _limit_s(spec, system)
         background = Backgrounds(shell(system.server), f"{system.runtime}/", limit_s)
         stack.callback(_ended, background)
         prefix = CLIENT_PREFIX.format(secrets.token_hex(8))
@@ -336,14 +357,19 @@ def _set_up(
         )
 
 
-def _limit_s(spec: SessionSpec, address: str) -> float:
+def _limit_s(spec: SessionSpec, system: RunningSystem) -> float:
     """How long the session's runs may take on a machine of the usual speed."""
-    courses = (_course(workload, address) for workload in spec.workloads.values())
+    courses = (_course(workload, system) for workload in spec.workloads.values())
     return spec.repetitions * sum(step.limit_s + REPORT_TIMEOUT_S for each in courses for step in each.steps)
 
 
-def _course(workload: Mapping[str, Any], address: str) -> Course:
-    return course_of(load_tool(workload["tool"]).processes(options_of(workload), address))
+def _course(workload: Mapping[str, Any], system: RunningSystem) -> Course:
+    """A run's course, in which each process knows the system by the address that it has on its machine."""
+    tool, options = load_tool(workload["tool"]), options_of(workload)
+    outside = tool.processes(options, system.address)
+    inside = tool.processes(options, system.inner_address or system.address)
+    pairs = zip(inside, outside, strict=True)
+    return course_of([within if within.on == "server" else without for within, without in pairs])
 
 
 def _ended(background: Backgrounds) -> None:
@@ -361,7 +387,7 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
     """
     workload = spec.workloads[run.workload]
     tool, options = load_tool(workload["tool"]), options_of(workload)
-    course = _course(workload, bench.system.address)
+    course = _course(workload, bench.system)
     seen = _Seen(datetime.datetime.now(datetime.UTC).isoformat())
     troubles: list[str] = []
     running: list[Background] = []

@@ -1,4 +1,4 @@
-"""Stands for any program in workflow tests: writes the outputs at once, notes when it ran."""
+"""Stands for all other programs in workflow tests: writes the outputs at once, notes when it ran."""
 
 import argparse
 import json
@@ -12,22 +12,24 @@ MEETING_S = 120.0
 IMAGE_BYTES = 2_000_000  # more than what Snakemake compares by content
 
 
+def threads_of_workflow() -> int:
+    """How many threads the workflow has, 0 if it is not on this computer."""
+    tasks = Path("/proc", os.environ["HVCOST_WORKFLOW"], "task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 0
+
+
 def main() -> None:
     name = Path(__file__).stem
     parser = argparse.ArgumentParser()
-    for option in ("guest", "environment", "environments", "session", "plan", "state", "host"):
+    for option in ("guest", "environment", "environments", "state", "host"):
         parser.add_argument(f"--{option}")
-    for option in ("host-image", "packages", "measurements", "log", "experiment", "results", "seed", "boots"):
+    for option in ("host-image", "packages", "log", "experiment", "results", "seed", "boots"):
         parser.add_argument(f"--{option}")
-    for option in ("repetitions", "needed", "tools"):
+    for option in ("repetitions", "needed", "tools", "pace", "disk-gib"):
         parser.add_argument(f"--{option}")
     parser.add_argument("--raw", type=Path)
     parser.add_argument("--workloads", nargs="+")
-    parser.add_argument("--statistics", nargs="+")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--comparisons", type=Path)
-    parser.add_argument("--claims", type=Path)
-    parser.add_argument("--output-dir", type=Path)
     parser.add_argument("inputs", nargs="*")
     arguments = parser.parse_args()
 
@@ -47,7 +49,7 @@ def main() -> None:
         qemu.touch()
         for image in ("disk.qcow2", "vmlinuz", "vmlinux", "initrd.img", "xen", "id_ed25519", "known_hosts"):
             (arguments.output / image).write_bytes(bytes(IMAGE_BYTES))
-        (arguments.output / "manifest.json").write_text(f"{name} {arguments.guest}")
+        (arguments.output / "manifest.json").write_text(name)
     elif name == "prepare_host":
         about = json.loads(arguments.environment)["environment"]
         if Path("preparation-fails").exists():
@@ -55,45 +57,35 @@ def main() -> None:
         decided = {"accelerator": Path("accelerator").read_text(), "reason": "seen"}
         content = {"acceleration": decided, "prepared_at": started_s}
         arguments.output.write_text(json.dumps(content))
-    elif name == "measure_session":
-        session = json.loads(arguments.session)
-        about = " ".join(str(session[key]) for key in ("environment", "system", "boot"))
-        played = json.loads(Path(arguments.host).read_text())["acceleration"]
-        facts = {"emulator": played, "started_at": started_s}
-        (arguments.output_dir / "session.json").write_text(json.dumps({"facts": facts, "spec": session}))
-        for workload in session["workloads"]:
-            for repetition in range(1, session["repetitions"] + 1):
-                raw = arguments.output_dir / f"{workload}-{repetition}.json"
-                raw.write_text(f"{arguments.session} at {started_s}\n")
-        time.sleep(float(Path("session-takes-s").read_text()))
-        failing = Path("session-fails")
-        if failing.exists() and failing.read_text() in ("", session["system"]):
-            log = Path(arguments.log)
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text("2026-11-23 10:00:01,000 ERROR hvcost.program: host: no guest gets up\n")
-            sys.exit("the session failed")
     elif name == "parse_repetitions":
         raw = sorted(arguments.raw.glob("boot*/*.json"))
         arguments.output.write_text("".join(file.read_text() for file in raw))
     elif name == "describe_experiment":
         arguments.output.write_text(arguments.experiment)
-    elif name.startswith("plot_"):
-        arguments.output.mkdir(parents=True)
-        (arguments.output / "figure.svg").write_text("".join(arguments.inputs))
-    elif name == "compare_systems":
-        arguments.comparisons.write_text("".join(Path(file).read_text() for file in arguments.inputs))
-        arguments.claims.write_text(Path(arguments.experiment).read_text())
+    elif name == "analyse_environment":
+        rows = "".join(Path(file).read_text() for file in arguments.inputs)
+        _analysis(arguments.output, ("measurements.csv", "statistics.csv"), rows)
     else:
-        arguments.output.write_text("".join(Path(file).read_text() for file in arguments.inputs))
+        tables = sorted(Path(arguments.results).glob("*/measurements.csv"))
+        rows = "".join(file.read_text() for file in tables)
+        _analysis(arguments.output.parent, ("comparisons.csv", "claims.csv", "report.html"), rows)
     with Path("ran.jsonl").open("a") as ran:
         entry = {
             "job": f"{name} {about}".strip(),
             "python": sys.executable,
             "node": os.environ.get("SLURMD_NODENAME"),
+            "threads": threads_of_workflow(),
             "from_s": started_s,
             "to_s": time.time(),
         }
         ran.write(json.dumps(entry) + "\n")
+
+
+def _analysis(folder: Path, files: tuple[str, ...], rows: str) -> None:
+    for file in files:
+        (folder / file).write_text(rows)
+    (folder / "figures").mkdir()
+    (folder / "figures/figure.svg").write_text(rows)
 
 
 if __name__ == "__main__":

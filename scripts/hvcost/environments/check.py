@@ -8,6 +8,7 @@ on this machine.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -122,12 +123,12 @@ def _examine_interface(machine: Connection, interface: str, rate_mbit: int) -> I
         yield Finding(machine.name, "cannot work", text)
     if "LOWER_UP" not in link["flags"] and "UP" in link["flags"]:
         yield Finding(machine.name, "missing", f"{interface} has no carrier; plug the cable in")
-    speed = _output(machine, f"cat /sys/class/net/{interface}/speed 2>/dev/null")
-    if speed.isdigit() and int(speed) != rate_mbit:
+    speed = _output(machine, f"cat /sys/class/net/{shlex.quote(interface)}/speed 2>/dev/null")
+    if speed.isdecimal() and int(speed) != rate_mbit:
         text = f"{interface} runs at {speed} Mbit/s, but link.rate_mbit is {rate_mbit}; correct one of them"
         yield Finding(machine.name, "missing", text)
     else:
-        rate = f"{speed} Mbit/s" if speed.isdigit() else "it does not say its speed"
+        rate = f"{speed} Mbit/s" if speed.isdecimal() else "it does not say its speed"
         yield Finding(machine.name, "works", f"{interface}: {rate}")
 
 

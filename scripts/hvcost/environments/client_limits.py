@@ -21,6 +21,7 @@ from hvcost.errors import HvcostError, MachineError, ParseError, told
 from hvcost.machines import facts
 from hvcost.machines.background import DESCRIPTORS, Background
 from hvcost.machines.base import Connection
+from hvcost.machines.offloads import OFFLOADS
 from hvcost.model.link import FRAMING_BYTES, HEADER_BYTES, tcp_limit_bps
 from hvcost.model.process import Process
 from hvcost.model.record import End
@@ -39,11 +40,6 @@ ALL_BUSY_SHARE = 0.9
 LEAST_OF_ONE_END = 0.25
 # Linux needs about 1 us or more for a packet (an estimate), so that these are a tenth of a processor.
 MANY_PACKETS_PER_S = 100_000
-OFFLOADS = {
-    "tcp-segmentation-offload": "tso",
-    "generic-segmentation-offload": "gso",
-    "generic-receive-offload": "gro",
-}
 
 # Argument: a command, which is run. What the processors have spent (proc(5)) is printed before and after it.
 BETWEEN_READINGS = """

@@ -45,6 +45,9 @@ BURST_S = 0.002
 QUEUE_S = 0.05
 # The shaper's name in tc(8), whose queue can be replaced.
 SHAPER = "1:"
+# A guest that is translated twice may answer later than the three seconds that Linux asks for an address
+# (arp(7)). As long as TCP asks for a connection (tcp(7)); a probe a second.
+PROBES = ("ucast_probes", "127", "mcast_probes", "127")
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 
 
@@ -99,9 +102,11 @@ def client_and_far_end(
             # In one call: each feature is a word and its state.
             inside.run(["ethtool", "-K", interface, *(w for o in OFFLOADS for w in (o, "off"))])
             inside.run(["tc", "qdisc", "add", "dev", interface, "root", "handle", SHAPER, *_shaper(link)])
-        computer.run(
-            ["ip", "-n", client, "address", "add", link.with_prefix(link.client), "dev", CLIENT_INTERFACE]
-        )  # fmt: skip
+        for arguments in (
+            ["ntable", "change", "name", "arp_cache", "dev", CLIENT_INTERFACE, *PROBES],
+            ["address", "add", link.with_prefix(link.client), "dev", CLIENT_INTERFACE],
+        ):
+            computer.run(["ip", "-n", client, *arguments])
         yield client, far
 
 

@@ -27,6 +27,7 @@ from hvcost.machines.interfaces import interface_with
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection
 from hvcost.machines.locks import locked, of_computer
+from hvcost.machines.offloads import set_offloads
 from hvcost.machines.ssh import SshAddress, SshConnection
 from hvcost.machines.waiting import awaited
 from hvcost.model.record import Facts
@@ -130,17 +131,17 @@ def _emulated(
     elif not place.host_disk.is_file():
         raise MachineError(
             f"{place.name} host: its disk {place.host_disk} is missing; "
-            f"prepare it with `snakemake -f results/{place.name}/host.json`"
+            f"prepare it with `snakemake -f {place.host_json}`"
         )
     if played is None:
         raise MachineError(
             f"{place.name} host: how it is played was not decided; "
-            f"prepare it with `snakemake -f results/{place.name}/host.json`"
+            f"prepare it with `snakemake -f {place.host_json}`"
         )
     hardware = emulated.Hardware(place.host["cpus"], place.host["memory_mib"], played.accelerator)
     disk = None
     if guest:
-        disk = guest_disk.ensure(computer, guest, get_args(DiskFormat), place.state)
+        disk = guest_disk.ensure(computer, guest, get_args(DiskFormat), guest.disk.parent)
     client, far = stack.enter_context(
         network.client_and_far_end(computer, _prefix(place), place.link, "port0")
     )
@@ -165,6 +166,7 @@ def _emulated(
             orderly=keep,
         )
     )
+    set_offloads(host, emulated.INTERFACE, place.link)
     if disk:
         host.run(["mkdir", "-p", GUEST_FILES])
         host.run(["mount", "-t", "ext4", "-o", "ro", emulated.GUEST_DISK, GUEST_FILES])

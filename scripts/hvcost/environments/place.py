@@ -50,6 +50,11 @@ class Place:
         return not {self.host["connection"], self.client["connection"]} <= {"ssh", "provided"}
 
     @property
+    def host_json(self) -> Path:
+        """What the preparation of the host writes down: the state is in the folder of the results."""
+        return self.state.parent / self.name / "host.json"
+
+    @property
     def host_disk(self) -> Path:
         """The disk of an emulated host with what its preparation has changed."""
         return self.state / f"{self.name}-host.qcow2"
@@ -83,4 +88,5 @@ def link_from(spec: Mapping[str, Any]) -> Link:
         mtu=spec["mtu"],
         network=IPv4Network(spec["network"]),
         congestion_control=spec["congestion_control"],
+        offloads=spec.get("offloads"),
     )

@@ -27,6 +27,7 @@ from hvcost.machines import facts
 from hvcost.machines.base import Connection, sha256_at
 from hvcost.machines.interfaces import interfaces
 from hvcost.machines.journal import Journal
+from hvcost.machines.offloads import set_offloads
 from hvcost.machines.packages import missing_packages, packages_by_status
 from hvcost.model.link import Link
 from hvcost.model.record import Facts
@@ -87,6 +88,7 @@ def ensure_bridge(host: Connection, interface: str, link: Link) -> list[str]:
     address = link.with_prefix(link.host)
     if address not in _addresses(links.get(BRIDGE, {})):
         change("address", "add", address, "dev", BRIDGE)
+    changes += set_offloads(host, BRIDGE, link)
     return changes + set_congestion_control(host, BRIDGE, link, link.host, (link.client,))
 
 

@@ -72,12 +72,13 @@ done <<EOF
 $(ip route show dev "$interface" 2>/dev/null)
 EOF
 fact route "$routes"
-offloads=''
+offloads='' is_told=''
 while IFS=': ' read -r name value _; do
+    [ -z "$value" ] || is_told=yes
     case $name/$value in
         [a-z]*checksumming/on | [a-z]*offload/on | scatter-gather/on) offloads="$offloads$name " ;;
     esac
 done <<EOF
 $(ethtool -k "$interface" 2>/dev/null)
 EOF
-fact offloads_on "$offloads"
+fact offloads_on "${offloads:-${is_told:+none}}"

@@ -11,6 +11,7 @@ from hvcost.machines import facts
 from hvcost.machines.base import Connection
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
+from hvcost.machines.offloads import set_offloads
 from hvcost.machines.stream import Stream
 from hvcost.model.link import Link
 from hvcost.model.record import Facts
@@ -63,3 +64,6 @@ def configure_network(guest: Connection, link: Link) -> None:
     """Give the guest its address."""
     guest.run(["ip", "link", "set", INTERFACE, "mtu", str(link.mtu), "up"])
     guest.run(["ip", "address", "add", link.with_prefix(link.guest), "dev", INTERFACE])
+    # What a guest offers by itself is part of what is measured; a link without it is without it to its end.
+    if link.offloads is False:
+        set_offloads(guest, INTERFACE, link)

@@ -7,7 +7,7 @@ import fcntl
 import getpass
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -47,6 +47,22 @@ def locked(lock: Path, reason: str) -> Iterator[None]:
             file.write(f"{getpass.getuser()} in {Path.cwd()}")
             file.flush()
         yield
+
+
+def joined(lock: Path, forget: Callable[[], object]) -> IO[str]:
+    """A share of a lock, as many as want one have, until the file is closed or this process ends.
+
+    Whoever gets the first one calls `forget`, and nobody gets another meanwhile: what earlier owners have
+    left behind is then nobody's, however they ended (flock(2)). It is not called where files have no locks.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    file = lock.open("w", encoding="utf-8")
+    with contextlib.suppress(OSError):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            forget()
+        fcntl.flock(file, fcntl.LOCK_SH)
+    return file
 
 
 def _opened(lock: Path) -> IO[str]:

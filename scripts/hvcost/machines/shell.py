@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,9 +29,11 @@ PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)\r?\n")
 READY_TIMEOUT_S = 60.0
 SHOWN_BYTES = 2000
 SILENCE_S = 5.0
-LOST_S = 60.0
-# After so much of it, another line is sent.
-PATIENCE_S = 1.0
+# A machine that has said nothing for so long when the time of a request is over will say nothing more.
+LOST_S = 30.0
+# After so much of it, another line is sent; after twice as much the next, up to the last.
+PATIENCE_S = 0.125
+LONGEST_PATIENCE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +46,9 @@ def start_argv() -> list[str]:
 class Shell:
     """Asks the shell at the other end of `stream`, one request at a time.
 
-    `slowness` as of the machine's connection. A machine whose kernel has panicked, or that said nothing at
-    all for longer than any request takes, is lost: later requests fail at once, for the same reason.
+    `slowness` as of the machine's connection. A machine whose kernel has panicked, or that was silent for
+    half a minute (times its slowness) when a request's time was over, is lost: later requests fail at once,
+    for the same reason.
     """
 
     def __init__(self, name: str, stream: Stream, journal: Journal, slowness: float = 1.0) -> None:
@@ -91,16 +95,23 @@ class Shell:
         line = request.replace("\n", r"'$'\n''")
         self._send(f"{self._last} {line}\n".encode())
         deadline = Deadline(timeout_s, f"{self.name}: `{shown([request])}`")
+        patience_s = PATIENCE_S
+        heard_s = time.monotonic()
         try:
             while not (answer := self._answer()):
                 # An interrupt of a serial port can get lost under nested translation. An empty line, which
                 # the other end ignores, raises the next one.
-                if not self._receive(deadline, PATIENCE_S):
-                    log.debug("%s: silent for %g s", self.name, PATIENCE_S)
+                if self._receive(deadline, patience_s):
+                    patience_s = PATIENCE_S
+                    heard_s = time.monotonic()
+                else:
+                    log.debug("%s: silent for %g s", self.name, patience_s)
                     self._send(b"\n")
+                    patience_s = min(2 * patience_s, LONGEST_PATIENCE_S)
         except DeadlineExceeded:
-            if not self._unread and timeout_s >= LOST_S * self.slowness:
-                self._lost = MachineError(f"{self.name}: it is lost: it said nothing in {timeout_s:.0f} s")
+            silent_s = time.monotonic() - heard_s
+            if silent_s >= LOST_S * self.slowness:
+                self._lost = MachineError(f"{self.name}: it is lost: it said nothing in {silent_s:.0f} s")
             raise
         return answer
 

@@ -36,8 +36,9 @@ RATE_TOLERANCE = 0.001
 LEAST_CARRIED = 0.5
 
 _CLOCKS = re.compile(r"^clocks ([0-9]+\.[0-9]+) ([0-9]+\.[0-9]+) ([0-9]+\.[0-9]+)$", re.MULTILINE)
-_RESENT = re.compile(r"^Tcp: RetransSegs\nTcp: ([0-9]+)$", re.MULTILINE)
+_RESENT = re.compile(r"^Tcp: RetransSegs\nTcp: ([0-9]{1,20})$", re.MULTILINE)
 _CARD = re.compile(r"^(rx_bytes|tx_bytes|speed|duplex) (\S+)$", re.MULTILINE)
+_COUNT = re.compile("[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,17 @@ def clocks(reading: Reading) -> Clocks:
 def card(reading: Reading) -> Card:
     """What a machine's network card said; ParseError if it did not count its bytes."""
     facts = dict(_CARD.findall(reading.said))
-    try:
-        carried = int(facts["rx_bytes"]) + int(facts["tx_bytes"])
-    except (KeyError, ValueError) as error:
-        raise ParseError(f"{reading.machine}: its network card does not count bytes: {error!r}") from error
+    counts = [facts.get(name, "") for name in ("rx_bytes", "tx_bytes")]
+    if not all(map(_COUNT.fullmatch, counts)):
+        raise ParseError(f"{reading.machine}: its network card does not count bytes: {counts}")
     speed, duplex = facts.get("speed", ""), facts.get("duplex")
     # Drivers say -1 or 4294967295 for a speed that they do not know (ethtool's SPEED_UNKNOWN).
-    is_known = speed.isdigit() and 0 < int(speed) < 2**31
-    return Card(carried, int(speed) if is_known else None, None if duplex == "unknown" else duplex)
+    is_known = bool(_COUNT.fullmatch(speed)) and 0 < int(speed) < 2**31
+    return Card(
+        carried_bytes=sum(map(int, counts)),
+        speed_mbit=int(speed) if is_known else None,
+        duplex=None if duplex == "unknown" else duplex,
+    )
 
 
 def resent(witness: Witness) -> int:

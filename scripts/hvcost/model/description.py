@@ -18,6 +18,7 @@ from hvcost.model import record
 from hvcost.model.link import tcp_limit_bps
 from hvcost.model.metric import RATIO, Compared
 from hvcost.model.sweep import ENVIRONMENT, WORKLOAD, Sweep, origins, sweep_from
+from hvcost.wording import listed
 
 BASELINE = "bare-metal"
 UNDER_XEN = "bare-metal-dom0"
@@ -36,6 +37,9 @@ class Claim:
     It is about one `metric` (None: the primary one) of each of `workloads`.
     Systems are compared `against` another in each of `environments`, or, where `against` is None, each with
     itself `between` two environments.
+
+    `published`: the value that was published, None if there was none. `analogue`: what stands for what, where
+    a system is not what was claimed about. `link_limited`: the link set both values when it was published.
     """
 
     name: str
@@ -49,6 +53,14 @@ class Claim:
     workloads: tuple[str, ...]
     metric: str | None = None
     compared: Compared = RATIO
+    published: float | None = None
+    analogue: str = ""
+    link_limited: bool = False
+
+    def allows(self, effect: float) -> bool:
+        """Whether an effect is in the range that is claimed."""
+        is_low = self.at_least is not None and effect < self.at_least
+        return not is_low and (self.at_most is None or effect <= self.at_most)
 
     def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
         """What is compared, each as (environment, system)."""
@@ -62,9 +74,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Description:
-    """A whole experiment as its analysis sees it; `content` is the file's own, for those who show it."""
+class Study:
+    """A published study that is repeated. `software`: what it measured; what is measured here is of today."""
 
+    citation: str
+    software: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A whole experiment as its analysis sees it; `content` is the file's own, for those who show it.
+
+    `results`: the folder that it was measured in, from the checkout. `study`: what it repeats, None if
+    nothing that was published.
+    """
+
+    results: str
     seed: int
     boots: int
     repetitions: int
@@ -72,6 +98,7 @@ class Description:
     environments: tuple[Environment, ...]
     equivalence_margin: float
     claims: tuple[Claim, ...]
+    study: Study | None
     content: Mapping[str, Any]
 
     @property
@@ -91,6 +118,28 @@ class Description:
             for file in record.planned_files(environment.workloads, self.repetitions)
         ]
 
+    def found_in(self, results: Path) -> dict[str, dict[str, list[Path]]]:
+        """Planned raw files that are there, of each environment the systems that have any.
+
+        ConfigError if there is none at all.
+        """
+        found = {each.id: self._found_of(each, results) for each in self.environments}
+        if not any(found.values()):
+            raise ConfigError(f"{results}: there are no raw files in {listed(found)}; was anything measured?")
+        return found
+
+    def _found_of(self, environment: Environment, results: Path) -> dict[str, list[Path]]:
+        found = {
+            system: [
+                results / file
+                for boot in range(1, self.boots + 1)
+                for file in self.raw_files(environment, system, boot)
+                if (results / file).is_file()
+            ]
+            for system in environment.hypervisors
+        }
+        return {system: files for system, files in found.items() if files}
+
 
 def as_text(content: Mapping[str, Any]) -> str:
     """Text of the file, the same for the same content."""
@@ -107,6 +156,8 @@ def _description(content: Mapping[str, Any]) -> Description:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']} instead of {FORMAT}")
     return Description(
+        # Before there were others, there was one.
+        results=content.get("results", "results"),
         seed=content["seed"],
         boots=content["boots"],
         repetitions=content["repetitions"],
@@ -114,8 +165,14 @@ def _description(content: Mapping[str, Any]) -> Description:
         environments=tuple(map(environment_from, content["environments"])),
         equivalence_margin=content["analysis"]["equivalence_margin"],
         claims=tuple(_claim(claim, content["workloads"]) for claim in content["claims"]),
+        study=study_from(content.get("study")),
         content=content,
     )
+
+
+def study_from(content: Mapping[str, str] | None) -> Study | None:
+    """Study from its keys in the configuration, None if there is none."""
+    return Study(**content) if content else None
 
 
 def _claim(content: Mapping[str, Any], workloads: Iterable[str]) -> Claim:

@@ -23,12 +23,16 @@ def tcp_limit_bps(rate_mbit: float, mtu: float) -> float:
 
 @dataclass(frozen=True)
 class Link:
-    """The measured link and its addresses: client, host and guest are the first three of `network`."""
+    """The measured link and its addresses: client, host and guest are the first three of `network`.
+
+    `offloads`: whether its ends let their cards cut and join segments; None leaves them as they are.
+    """
 
     rate_mbit: int
     mtu: int
     network: IPv4Network
     congestion_control: str
+    offloads: bool | None = None
 
     @property
     def client(self) -> IPv4Address:

@@ -73,6 +73,10 @@ class Metric:
         """The effect where nothing differs."""
         return 1.0 if self.compared == RATIO else 0.0
 
+    def is_better(self, effect: float) -> bool:
+        """Whether an effect is one for the better, however small."""
+        return (effect > self.no_effect) == (self.better == "higher")
+
     def is_at_limit(self, value: float, limit: float | None) -> bool:
         """Whether a value is so near to the link's limit that it may be the link's own."""
         if limit is None:

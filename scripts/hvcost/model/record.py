@@ -11,17 +11,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hvcost import files
 from hvcost.errors import ParseError
+from hvcost.wording import listed
 
 FORMAT = 2
 SESSION_FILE = "session.json"
+# What parts of a record's `spec` are, if they are there.
+PARTS = {"hypervisor": str, "workload": dict, "link": dict, "host": dict}
 
 Facts = Mapping[str, str | int | float]
 
@@ -172,16 +176,21 @@ def from_json(text: str, source: str, session: str) -> Record:
 
 def _from_json(text: str, source: str, shared: _Shared) -> Record:
     data = files.parse_json(text, source, "a raw record", dict)
+    common: dict[str, Any] = {}
+    wrong: list[str] = []
     try:
         if data.get("format") == 1:
-            data = _of_format_1(data)
+            own = _of_format_1(data)
         elif data.get("format") == FORMAT:
-            data = _joined(data, shared, source)
+            own = _of_format_2(data, shared, source)
+            common, wrong = shared.fields, shared.wrong
         else:
             raise ParseError(f"{source}: not a raw record of format 1 or {FORMAT}")
-        record = Record(**data)
-    except (AttributeError, KeyError, TypeError) as error:
+        record = Record(**own | common)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ParseError(f"{source}: raw record with missing or unknown fields: {error}") from error
+    if wrong := _wrong_fields(own) + wrong:
+        raise ParseError(f"{source}: raw record whose {listed(wrong)} are not what they should be")
     if record.status not in ("ok", "failed") or (record.status == "failed") != bool(record.reason):
         raise ParseError(
             f"{source}: status {record.status!r} with reason {record.reason!r}: "
@@ -268,19 +277,33 @@ class _Shared:
         return _digest(self.text)
 
     @cached_property
+    def _data(self) -> dict[str, Any]:
+        return files.parse_json(self.text, SESSION_FILE, "what a session's repetitions share", dict)
+
+    @property
+    def spec(self) -> Any:
+        """The session's part of `spec`."""
+        return self._data["spec"]
+
+    @cached_property
     def fields(self) -> dict[str, Any]:
-        data = files.parse_json(self.text, SESSION_FILE, "what a session's repetitions share", dict)
-        return {name: data[name] for name in (*_SHARED, "spec")} | {"start": _commands(data["commands"])}
+        """Fields that are the same in all its repetitions."""
+        return {name: self._data[name] for name in _SHARED} | {"start": _commands(self._data["commands"])}
+
+    @cached_property
+    def wrong(self) -> list[str]:
+        """Names of those of them that are not what they should be."""
+        return _wrong_fields(self.fields)
 
 
-def _joined(data: Mapping[str, Any], shared: _Shared, source: str) -> dict[str, Any]:
-    """Fields of a record from its own file and its session's."""
+def _of_format_2(data: Mapping[str, Any], shared: _Shared, source: str) -> dict[str, Any]:
+    """Fields of a record from its own file, and `spec`, of which its session's file has the other part."""
     if not shared.text:
         raise ParseError(f"{source}: {SESSION_FILE}, which belongs to it, is not in its folder")
     if shared.digest != data["session"]:
         raise ParseError(f"{source}: is not of the session whose {SESSION_FILE} is beside it")
     own = {key: value for key, value in data.items() if key not in ("format", "session")}
-    return _fields(own | shared.fields | {"spec": shared.fields["spec"] | own["spec"]})
+    return _fields(own | {"spec": shared.spec | own["spec"]})
 
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:
@@ -291,6 +314,52 @@ def _fields(data: dict[str, Any]) -> dict[str, Any]:
         "commands": _commands(data["commands"]),
         "witnesses": _witnesses(data["witnesses"]),
     }
+
+
+def _wrong_fields(values: Mapping[str, Any]) -> list[str]:
+    """Names of a record's fields whose content is of another kind than it is said to be."""
+    wrong = [name for name, fits in _checks(Record).items() if name in values and not fits(values[name])]
+    spec = values.get("spec", {})
+    if "spec" in wrong:
+        return wrong
+    return wrong + [
+        f"spec.{part}" for part, kind in PARTS.items() if not isinstance(spec.get(part, kind()), kind)
+    ]
+
+
+@cache
+def _checks(kind: type) -> Mapping[str, Callable[[Any], bool]]:
+    """Of each field of a dataclass, what says whether a value is one for it."""
+    return {name: _check_of(hint) for name, hint in get_type_hints(kind).items()}
+
+
+def _check_of(hint: Any) -> Callable[[Any], bool]:
+    """What says whether a value is of a type, all that it holds included; a number is a finite one."""
+    kinds = get_args(hint)
+    if hint is Any:
+        return lambda value: True
+    if is_dataclass(hint):
+        checks = _checks(hint).items()  # type: ignore[arg-type]
+        return lambda value: type(value) is hint and all(fits(getattr(value, name)) for name, fits in checks)
+    if get_origin(hint) is Literal:
+        return lambda value: value in kinds
+    if get_origin(hint) is tuple:
+        each = _check_of(kinds[0])
+        # Most of what there is: a third of the time that it takes to read a file.
+        if kinds[0] is str:
+            return lambda value: isinstance(value, tuple) and {str}.issuperset(map(type, value))
+        return lambda value: isinstance(value, tuple) and all(map(each, value))
+    if get_origin(hint) is Mapping:
+        key, each = map(_check_of, kinds)
+        return lambda value: (
+            isinstance(value, dict) and all(map(key, value)) and all(map(each, value.values()))
+        )
+    if kinds:
+        checks_of = tuple(map(_check_of, kinds))
+        return lambda value: any(fits(value) for fits in checks_of)
+    if hint is float:
+        return lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return lambda value: type(value) is hint
 
 
 def _commands(data: list[dict[str, Any]]) -> tuple[Command, ...]:

@@ -19,8 +19,8 @@ import yaml
 from hvcost.analysis.metrics import analysed, known
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
-from hvcost.model.description import Claim
-from hvcost.model.metric import DIFFERENCE, RATIO
+from hvcost.model.description import Claim, study_from
+from hvcost.model.metric import DIFFERENCE, RATIO, no_limit
 from hvcost.model.sweep import ENVIRONMENT, origins
 from hvcost.planning import sweeps
 from hvcost.planning.experiment import BARE_METAL, PROVIDED, Environment, Experiment, Spec, System
@@ -30,7 +30,8 @@ from hvcost.wording import listed
 BENCHMARKING_NETWORK = ipaddress.IPv4Network("198.18.0.0/15")
 # The client is .1, the host .2, the guest .3; a /29 is the smallest network that holds them.
 LONGEST_PREFIX = 29
-RESERVED_ENVIRONMENTS = ("figures", "guest", "host-image", "machines")
+# Folders that experiments share, or that every experiment has.
+RESERVED = ("figures", "guest", "host-image", "machines")
 
 
 def read(path: Path, schema_path: Path) -> Experiment:
@@ -60,6 +61,7 @@ def experiment(config: Any, schema_path: Path) -> Experiment:
         for name, spec in places.entries.items()
     }
     result = Experiment(
+        results=complete["results"],
         seed=complete["seed"],
         boots=complete["boots"],
         repetitions=complete["repetitions"],
@@ -71,18 +73,29 @@ def experiment(config: Any, schema_path: Path) -> Experiment:
         claims=tuple(
             _claim(name, spec, environments, workloads.entries) for name, spec in complete["claims"].items()
         ),
+        study=study_from(complete["study"]),
         sweeps=(*workloads.sweeps, *places.sweeps),
     )
     raise_all(
         [
             *workloads.complaints,
             *places.complaints,
+            *_wrong_folder(result),
             *_wrong_systems(result),
             *_wrong_environments(result),
             *_wrong_claims(result),
         ]
     )
     return result
+
+
+def _wrong_folder(experiment: Experiment) -> Iterator[str]:
+    name = experiment.results.rpartition("/")[2]
+    if name in RESERVED:
+        yield (
+            f"results: {experiment.results!r} is not allowed: another folder has this name; "
+            f"allowed: results, or a folder in it but for {listed(RESERVED)}"
+        )
 
 
 def _wrong_systems(experiment: Experiment) -> Iterator[str]:
@@ -110,16 +123,18 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
     origin = origins(experiment.sweeps, ENVIRONMENT)
     for name, environment in experiment.environments.items():
         key = f"environments.{name}"
-        if name in RESERVED_ENVIRONMENTS:
-            yield (
-                f"{key}: a folder of the results has this name; "
-                f"allowed: any but {listed(RESERVED_ENVIRONMENTS)}"
-            )
+        if name in RESERVED:
+            yield f"{key}: a folder of the results has this name; allowed: any but {listed(RESERVED)}"
         for system in environment.systems:
             if system not in experiment.systems:
                 yield (f"{key}.systems: there is no system {system!r}; allowed: {listed(experiment.systems)}")
         yield from _wrong_machines(key, environment)
         yield from _wrong_provided(key, environment, experiment)
+        if environment.link.get("offloads") and environment.host["connection"] in ("emulated", "local"):
+            yield (
+                f"{key}.link.offloads: true is not allowed on a link that this computer plays: its shaper "
+                "counts whole frames; allowed: false, or leave it out"
+            )
         yield from _wrong_guests(key, environment, experiment)
         try:
             network = _network(environment)
@@ -244,6 +259,9 @@ def _claim(name: str, spec: Spec, environments: Mapping[str, Environment], workl
         workloads=tuple(spec["workloads"] or workloads),
         metric=spec["metric"],
         compared=compared,
+        published=spec["published"],
+        analogue=spec["analogue"],
+        link_limited=spec["link_limited"],
     )
 
 
@@ -260,6 +278,8 @@ def _wrong_claims(experiment: Experiment) -> Iterator[str]:
         if low is not None and high is not None and low > high:
             place_of = f"{key}.{claim.compared}.at_least"
             yield f"{place_of}: {low} is not allowed; allowed: up to at_most, which is {high}"
+        if claim.published is not None and not claim.allows(claim.published):
+            yield f"{key}.published: {claim.published} is not allowed; allowed: in the range that is claimed"
         for environment, system in dict.fromkeys(itertools.chain.from_iterable(claim.pairs())):
             place = experiment.environments.get(environment)
             if place is None or system not in place.systems:
@@ -284,6 +304,11 @@ def _wrong_measures(key: str, claim: Claim, experiment: Experiment) -> Iterator[
             )
             continue
         metric = known()[claim.metric or allowed[0]]
+        if claim.link_limited and metric.limit is no_limit:
+            yield (
+                f"{key}.link_limited: true is not allowed; "
+                f"allowed: false of {metric.name!r}, which no link limits"
+            )
         if metric.compared != claim.compared:
             yield (
                 f"{key}.{claim.compared}: {metric.name!r} of workload {workload} is not compared so; "

@@ -13,7 +13,7 @@ from typing import Any
 
 from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver, names
-from hvcost.model.description import Claim
+from hvcost.model.description import Claim, Study
 from hvcost.model.sweep import WORKLOAD, Sweep
 from hvcost.tools import autostart_files, packages_of, tool_names
 from hvcost.wording import listed
@@ -73,8 +73,12 @@ class Environment:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A whole configuration, checked and complete."""
+    """A whole configuration, checked and complete.
 
+    `results`: the folder of what is measured and of all that is made of it, from the checkout.
+    """
+
+    results: str
     seed: int
     boots: int
     repetitions: int
@@ -84,6 +88,7 @@ class Experiment:
     environments: Mapping[str, Environment]
     equivalence_margin: float
     claims: tuple[Claim, ...]
+    study: Study | None = None
     sweeps: tuple[Sweep, ...] = ()
 
     @property
@@ -133,10 +138,6 @@ class Experiment:
             "client": _hardware(place.client),
         }
 
-    def guest_packages(self) -> list[str]:
-        """Debian packages that the workloads need in the guest."""
-        return packages_of(self.tools)
-
     def preparation_spec(self, environment: str) -> Spec:
         """What the preparation of a host needs: machines, link, hypervisors and tools it must offer."""
         place = self.environment(environment)
@@ -175,9 +176,14 @@ class Experiment:
             ],
         }
 
+    def study_spec(self) -> Spec | None:
+        """What figures and report say of the study that is repeated."""
+        return asdict(self.study) if self.study else None
+
     def description(self) -> Spec:
         """What the analysis as a whole has to know, as results/experiment.json holds it."""
         return {
+            "results": self.results,
             "seed": self.seed,
             "boots": self.boots,
             "repetitions": self.repetitions,
@@ -190,12 +196,18 @@ class Experiment:
             "environments": [self.figure_spec(name) for name in self.environments],
             "analysis": {"equivalence_margin": self.equivalence_margin},
             "claims": [asdict(claim) for claim in self.claims],
+            "study": self.study_spec(),
         }
 
 
 def as_json(spec: object) -> str:
     """Text of a specification, the same for the same content in whatever order its keys were written."""
     return json.dumps(spec, sort_keys=True, ensure_ascii=False)
+
+
+def packages_of_guest_image() -> list[str]:
+    """Debian packages that all tools need in the guest: all experiments share its image."""
+    return packages_of(tool_names())
 
 
 def packages_of_host_image() -> Spec:

@@ -1,8 +1,8 @@
 """How long things take on this computer: what was seen, as a ratio to what is usual.
 
-What was seen is kept in a file beside the plan and outside of what the workflow tracks. Each line is an
-observation. The first of a computer's speed is the host's preparation, which starts a machine. Without the
-file, everything is expected to take what is usual.
+What was seen is kept in a file that all experiments share, outside of what the workflow tracks. Each line is
+an observation. The first of a computer's speed is the host's preparation, which starts a machine. Without
+the file, everything is expected to take what is usual.
 """
 
 from __future__ import annotations

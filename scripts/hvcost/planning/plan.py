@@ -87,8 +87,9 @@ class Plan:
         return tuple(step for step in self.steps if step.rule == usual.MEASURE)
 
     def begun(self, name: str, at_s: float) -> Plan:
-        """The plan when a step has begun, at a Unix time."""
-        return replace(self, running={**self.running, name: at_s})
+        """The plan when a step has begun, at a Unix time; it may have ended before, and be tried again."""
+        ended = tuple(other for other in self.ended if other != name)
+        return replace(self, running={**self.running, name: at_s}, ended=ended)
 
     def done(self, name: str) -> Plan:
         """The plan when a step is over, well or not."""

@@ -87,11 +87,13 @@ class StepLog(logging.Handler):
     It is the only one that writes the plan while it is carried out.
     """
 
-    def __init__(self, plan: Plan, plan_file: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, plan: Plan, plan_file: Path, pace_file: Path, now: Callable[[], float] = time.time
+    ) -> None:
         super().__init__()
         self._plan = plan
         self._plan_file = plan_file
-        self._pace_file = plan_file.with_name(paces.FILE)
+        self._pace_file = pace_file
         self._now = now
         self._names: dict[int, str] = {}
 
@@ -144,10 +146,14 @@ class SessionWatch:
     """
 
     def __init__(
-        self, plan_file: Path, session: Mapping[str, Any], now: Callable[[], float] = time.time
+        self,
+        plan_file: Path,
+        pace_file: Path,
+        session: Mapping[str, Any],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._plan_file = plan_file
-        self._pace_file = plan_file.with_name(paces.FILE)
+        self._pace_file = pace_file
         self._now = now
         self._start, self._runs = usual.session_parts(session)
         self._round_s = [usual.run_s(workload) for workload in session["workloads"].values()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvcost.environments import acceleration
+from hvcost.errors import ConfigError
 from hvcost.machines import user_namespace
 from hvcost.model.record import is_played
 from hvcost.planning import outcome, pace, plan, progress, sweeps, usual
@@ -27,6 +28,25 @@ class Job:
 
     rule: str
     wildcards: Mapping[str, str]
+
+
+def check_folder(experiment: Experiment, checkout: Path) -> None:
+    """ConfigError if another experiment's results are where this one's are to be.
+
+    Folders of experiments and of the environments of the one in `results` are beside each other there.
+    """
+    results = checkout / experiment.results
+    if results.parent != checkout and any((results / name).exists() for name in ("host.json", "raw")):
+        raise ConfigError(
+            f"results: {experiment.results} holds an environment of another experiment; "
+            "allowed: a folder of its own; take another name, or move that one away"
+        )
+    for name in experiment.environments:
+        if any((results / name / file).exists() for file in ("experiment.json", "plan.json")):
+            raise ConfigError(
+                f"environments.{name}: {experiment.results}/{name} holds another experiment; "
+                "allowed: a folder of its own; take another name, or move that one away"
+            )
 
 
 def played_otherwise(experiment: Experiment, results: Path) -> dict[str, dict[str, str]]:
@@ -51,7 +71,13 @@ def warnings(experiment: Experiment, results: Path, otherwise: Mapping[str, Mapp
 
 
 def at_start(
-    experiment: Experiment, jobs: Iterable[Job], cores: int, plan_file: Path, *, is_here: bool = True
+    experiment: Experiment,
+    jobs: Iterable[Job],
+    cores: int,
+    plan_file: Path,
+    pace_file: Path,
+    *,
+    is_here: bool = True,
 ) -> tuple[str, StepLog | None]:
     """What is printed before the first job, and what watches the jobs then; the plan is written for them.
 
@@ -62,7 +88,7 @@ def at_start(
     rules = {job.rule for job in every}
     if RESTORE in rules:
         return "", None
-    seen = pace.load_pace(plan_file.with_name(pace.FILE))
+    seen = pace.load_pace(pace_file)
     if CHECK in rules:
         return progress.as_text(plan.whole(experiment, cores), seen), None
     if is_here and any(_is_apart(experiment, job) for job in every):
@@ -70,7 +96,7 @@ def at_start(
     made = plan.make(experiment, [(job.rule, tuple(job.wildcards.values())) for job in every], cores)
     plan.write(made, plan_file)
     said = filter(None, (progress.as_text(made, seen), sweeps.as_text(experiment.sweeps)))
-    return "\n".join(said), StepLog(made, plan_file)
+    return "\n".join(said), StepLog(made, plan_file, pace_file)
 
 
 def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
@@ -80,7 +106,7 @@ def at_end(plan_file: Path, results: Path, logs: Path, since_s: float) -> str:
     """
     if not plan_file.is_file() or plan_file.stat().st_mtime < since_s:
         return ""
-    return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s))
+    return outcome.as_text(outcome.of_run(plan.load_plan(plan_file), results, logs, since_s), results)
 
 
 def _is_apart(experiment: Experiment, job: Job) -> bool:

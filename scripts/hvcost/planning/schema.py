@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator, ValidationError, validators  # type: ignore[import-untyped]
 
 from hvcost.errors import ConfigError
 from hvcost.wording import listed
 
 KINDS = {
     "array": "a list",
+    "boolean": "true or false",
     "integer": "an integer",
     "null": "null",
     "number": "a number",
@@ -32,10 +35,32 @@ def _schema(path: Path) -> Any:
 def completed(config: Any, schema_path: Path) -> Any:
     schema = _schema(schema_path)
     complete = copy.deepcopy(config)
-    validator = validators.extend(Draft202012Validator, {"properties": _properties_with_defaults})
+    validator = validators.extend(
+        Draft202012Validator,
+        {"properties": _properties_with_defaults, "pattern": _pattern},
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+            {"integer": _is_integer, "number": _is_number}
+        ),
+    )
     errors = sorted(validator(schema).iter_errors(complete), key=lambda error: error.json_path)
     raise_all([_complaint(error, schema) for error in errors])
     return complete
+
+
+def _is_integer(_checker: Any, value: object) -> bool:
+    """YAML's 2.0 is no integer: nobody boots so often."""
+    return type(value) is int
+
+
+def _is_number(_checker: Any, value: object) -> bool:
+    """YAML has numbers that are none, and greater than all others."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Any]:
+    """In Python, `$` lets a newline follow; in JSON Schema, it does not."""
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _properties_with_defaults(
