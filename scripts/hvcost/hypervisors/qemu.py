@@ -148,7 +148,8 @@ class Driver(Hypervisor):
             "-accel", self.accelerator,
             "-cpu", self.options.cpu_model,
             "-smp", str(shape.cpus), "-m", str(shape.memory_mib),
-            "-kernel", files.kernel, "-initrd", files.initramfs,
+            # SeaBIOS looks for disks, networks and option ROMs to boot from before it starts the kernel.
+            "-bios", "qboot.rom", "-kernel", files.kernel, "-initrd", files.initramfs,
             "-append", kernel_arguments(SERIAL_PORT),
             "-drive", f"file={files.disk},format=qcow2,if=virtio,snapshot=on",
             "-netdev", f"tap,id=lan,ifname={TAP},script=no,downscript=no{self.tap_options()}",

@@ -118,10 +118,12 @@ def make_disk(
     size_gib: int,
     label: str,
     boot_code: BootCode | None = None,
+    features: Sequence[str] = (),
 ) -> None:
     """Write the tree `root` as the only partition, ext4, of a sparse disk `image` in qcow2 format.
 
-    The identifiers are fixed, so that equal trees and boot codes give equal images.
+    `features` as of mke2fs -O, beside the usual ones. The identifiers are fixed, so that equal trees and boot
+    codes give equal images.
     """
     raw = image.with_name(image.name + ".raw")
     size_bytes = size_gib << 30
@@ -140,6 +142,7 @@ def make_disk(
                 "-q",
                 "-t",
                 "ext4",
+                *(["-O", ",".join(features)] if features else []),
                 "-d",
                 str(root),
                 "-L",

@@ -39,7 +39,7 @@ HOST_NAME = "hvcost-host"
 MANAGEMENT_NETWORK = "198.19.255.0/24"
 MANAGEMENT_ADDRESS = "198.19.255.15/24"
 # The kernel hands what it does not know to its first program, in the environment.
-KERNEL_ARGUMENTS = f"rw quiet net.ifnames=0 management={MANAGEMENT_ADDRESS} {kernel.WITHOUT_TESTS}"
+KERNEL_ARGUMENTS = f"rw quiet net.ifnames=0 management={MANAGEMENT_ADDRESS} {kernel.WITHOUT_THE_UNNEEDED}"
 FILES = ("disk.qcow2", "vmlinux", "initrd.img", "xen", "id_ed25519", "known_hosts")
 EMULATOR = f"{emulator.FOLDER}/{emulator.PROGRAM}"
 # Units of systemd that nobody needs here: they search for hardware that is known, wait for people at a

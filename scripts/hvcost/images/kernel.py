@@ -21,11 +21,14 @@ SECTOR_BYTES = 512
 # Places in a bzImage (Linux, Documentation/arch/x86/boot.rst): number of sectors of the part that runs in
 # real mode, without the first; place of the packed kernel after them, and its length.
 SECTORS_AT, PAYLOAD_AT = 0x1F1, 0x248
-# The kernel's tests of its own cryptography play no part in a measurement. They take seconds under
-# translation, and half a minute where the processor is translated twice. Its test of the timer interrupt counts
-# ticks within a time that such a processor may spend elsewhere, and panics if it misses them; a guest of KVM does
-# not make it either.
-WITHOUT_TESTS = "cryptomgr.notests initcall_blacklist=jent_mod_init,crypto_kdf108_init no_timer_check"
+# What a kernel does at its start and plays no part in a measurement: tests of its own cryptography, encrypted
+# keys, certificates to check modules by. That takes seconds under translation, and half a minute where the
+# processor is translated twice. Its test of the timer interrupt counts ticks within a time that such a
+# processor may spend elsewhere, and panics if it misses them; a guest of KVM does not make it either.
+WITHOUT_THE_UNNEEDED = (
+    "cryptomgr.notests no_timer_check "
+    "initcall_blacklist=jent_mod_init,crypto_kdf108_init,init_encrypted,load_system_certificate_list"
+)
 # What follows the packed kernel: the length of the unpacked one.
 TRAILER_BYTES = 4
 
