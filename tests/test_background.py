@@ -27,6 +27,18 @@ for each in one two three; do
 done
 sleep 600
 """
+# Has connections that are open, and others that were closed a moment ago.
+CROWD = """
+import socket
+import time
+server = socket.create_server(("127.0.0.1", 5999), backlog=200)
+kept = [socket.create_connection(("127.0.0.1", 5999)) for _ in range(100)]
+kept += [server.accept()[0] for _ in range(100)]
+for each in range(50):
+    kept.pop(each).close()
+print("ready", flush=True)
+time.sleep(600)
+"""
 
 
 def started(shell: Shell, process: Process, folder: Path) -> Background:
@@ -45,6 +57,15 @@ def test_a_server_whose_port_is_taken_does_not_start(shell: Shell, tmp_path: Pat
     started(shell, IPERF, tmp_path / "first")
     with pytest.raises(MachineError, match="another program listens at port 5001"):
         started(shell, IPERF, tmp_path / "second")
+
+
+def test_a_server_is_seen_to_listen_among_the_connections_of_others(shell: Shell, tmp_path: Path) -> None:
+    crowd = Process("crowd", "server", ("python3", "-c", CROWD), 20, greeting="ready\n")
+    Background(shell, crowd, str(tmp_path / "crowd"), (6, 7), 60)
+    running = started(shell, IPERF, tmp_path / "first")
+    with pytest.raises(MachineError, match="another program listens at port 5001"):
+        Background(shell, IPERF, str(tmp_path / "second"), (8, 9), 60)
+    running.stop()
 
 
 def test_a_server_of_udp_is_ready_when_it_has_bound_its_port(

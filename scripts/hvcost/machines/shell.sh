@@ -48,6 +48,8 @@ is_there() {
     for table in "/proc/net/$1" "/proc/net/${1}6"; do
         [ ! -r "$table" ] || while read -r _ local _ state _; do
             case $local-$state in *":$2-$3") return 0 ;; esac
+            # Of TCP's sockets those that listen come first. Thousands of closed ones may follow.
+            case $1-$state in tcp-st | tcp-0A) ;; tcp-*) break ;; esac
         done <"$table"
     done
     return 1
