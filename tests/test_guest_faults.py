@@ -154,7 +154,9 @@ def test_a_guest_that_does_not_get_up_is_given_up_and_named(
     words: str,
 ) -> None:
     """Its kernel boots, and its first program is not ours."""
-    monkeypatch.setattr(qemu, "kernel_arguments", lambda port: f"{kernel_arguments(port)} {first_program}")
+    monkeypatch.setattr(
+        qemu, "kernel_arguments", lambda *consoles: f"{kernel_arguments(*consoles)} {first_program}"
+    )
     if limit_s:
         monkeypatch.setattr(type(ground.driver), "ready_timeout_s", limit_s)
     with pytest.raises(error, match=re.escape(f"{ground.plan.name}: {words}")), ground.started():

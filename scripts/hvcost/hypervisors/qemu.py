@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 from hvcost.errors import CommandError, ConfigError, MachineError
 from hvcost.hypervisors import GuestFiles, Hypervisor, RunningSystem, SystemPlan, expect
-from hvcost.images.guest import SERIAL_PORT, kernel_arguments
+from hvcost.images.guest import PARAVIRTUAL, SERIAL_PORT, kernel_arguments
 from hvcost.machines import guest as guest_system
 from hvcost.machines import qmp
 from hvcost.machines.base import Connection
+from hvcost.machines.shell import panic_of
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ class Driver(Hypervisor):
                 plan.link,
                 self.ready_timeout_s,
                 power_on=lambda: qmp.ask(host, monitor, "cont"),
+                check_alive=lambda: _check_boot(host, plan),
             ) as guest:
                 proof = {
                     "hypervisor": "qemu",
@@ -130,8 +132,9 @@ class Driver(Hypervisor):
                 yield RunningSystem(guest.console, str(plan.link.guest), proof)
         except MachineError:
             with suppress(MachineError):
-                said = host.run(["tail", "-c", "1000", f"{plan.runtime}/console.log"], check=False).stdout
-                log.error("%s: the guest's console ended with:\n%s", plan.name, said.strip())
+                log.error(
+                    "%s: the guest's console ended with:\n%s", plan.name, _end_of(host, plan, "console")
+                )
             raise
         finally:
             _stop(host, plan)
@@ -150,13 +153,14 @@ class Driver(Hypervisor):
             "-smp", str(shape.cpus), "-m", str(shape.memory_mib),
             # SeaBIOS looks for disks, networks and option ROMs to boot from before it starts the kernel.
             "-bios", "qboot.rom", "-kernel", files.kernel, "-initrd", files.initramfs,
-            "-append", kernel_arguments(SERIAL_PORT),
+            "-append", kernel_arguments(SERIAL_PORT, PARAVIRTUAL),
             "-drive", f"file={files.disk},format=qcow2,if=virtio,snapshot=on",
             "-netdev", f"tap,id=lan,ifname={TAP},script=no,downscript=no{self.tap_options()}",
             "-device", f"{NICS[self.options.nic]},netdev=lan,mac={MAC}{self.nic_options()}",
             "-chardev", f"socket,id=console,path={plan.runtime}/console,server=on,wait=off,"
                         f"logfile={plan.runtime}/console.log",
-            "-serial", "chardev:console",
+            "-device", "virtio-serial-pci,max_ports=1", "-device", "virtconsole,chardev=console",
+            "-serial", f"file:{plan.runtime}/serial.log",
             "-qmp", f"unix:{plan.runtime}/qmp,server=on,wait=off",
             "-daemonize", "-pidfile", f"{plan.runtime}/pid",
         ]  # fmt: skip
@@ -165,6 +169,17 @@ class Driver(Hypervisor):
 def _add_tap(host: Connection, plan: SystemPlan, *, has_queues: bool) -> None:
     host.run(["ip", "tuntap", "add", "dev", TAP, "mode", "tap", *(["multi_queue"] if has_queues else [])])
     host.run(["ip", "link", "set", TAP, "mtu", str(plan.link.mtu), "master", plan.bridge, "up"])
+
+
+def _end_of(host: Connection, plan: SystemPlan, console: str) -> str:
+    said = host.run(["tail", "-c", "4000", f"{plan.runtime}/{console}.log"], check=False).stdout
+    return said.strip() + "\n"
+
+
+def _check_boot(host: Connection, plan: SystemPlan) -> None:
+    """KernelPanic if that is what its kernel has said before it had a driver of its console."""
+    if panic := panic_of(plan.name, _end_of(host, plan, "serial").encode()):
+        raise panic
 
 
 def _stop(host: Connection, plan: SystemPlan) -> None:

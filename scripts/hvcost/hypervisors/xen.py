@@ -22,7 +22,7 @@ from hvcost.hypervisors import (
     disk_as,
     expect,
 )
-from hvcost.images.guest import SERIAL_PORT, kernel_arguments
+from hvcost.images.guest import PARAVIRTUAL, SERIAL_PORT, kernel_arguments
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
 from hvcost.machines.stream import Stream
@@ -40,7 +40,7 @@ XL_LOG = f"/var/log/xen/xl-{DOMAIN}.log"
 CREATE_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 600.0
 CREATE_TRIES = 3
-CONSOLES = {"pv": "hvc0", "pvh": "hvc0", "hvm": SERIAL_PORT}
+CONSOLES = {"pv": PARAVIRTUAL, "pvh": PARAVIRTUAL, "hvm": SERIAL_PORT}
 # The first four disks of an HVM guest are IDE disks as well, and those cannot be read-only.
 DISKS = {"pv": "xvda", "pvh": "xvda", "hvm": "xvde"}
 # Where XenStore has the pseudo-terminal of the guest's console. (xl's own console wants a terminal itself.)

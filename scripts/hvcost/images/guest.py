@@ -16,6 +16,8 @@ from hvcost.machines.local import LocalConnection
 
 # VirtualBox keeps to the speed of a serial port; 9600 bits a second, which is the default, take 1 ms a byte.
 SERIAL_PORT = "ttyS0,115200"
+# A console of Xen or Virtio takes a line at once, a serial port an interrupt for each character.
+PARAVIRTUAL = "hvc0"
 
 
 FILES = Path(__file__).parent / "files/guest"
@@ -129,6 +131,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def kernel_arguments(console: str) -> str:
-    """Kernel command line; the guest takes commands on `console`. Quiet, since serial ports are slow."""
-    return f"console={console} quiet nokaslr ipv6.disable=1 {kernel.WITHOUT_THE_UNNEEDED}"
+def kernel_arguments(*consoles: str) -> str:
+    """Kernel command line: the kernel speaks on all `consoles`, and the guest takes commands on the last.
+
+    Quiet, since serial ports are slow.
+    """
+    spoken = " ".join(f"console={console}" for console in consoles)
+    return f"{spoken} quiet nokaslr ipv6.disable=1 {kernel.WITHOUT_THE_UNNEEDED}"

@@ -43,6 +43,14 @@ def start_argv() -> list[str]:
     return ["sh", "-c", START, "shell", SCRIPT.read_text(encoding="utf-8")]
 
 
+def panic_of(name: str, said: bytes | bytearray) -> KernelPanic | None:
+    """The panic of the kernel of `name`, if it is in what its console has said."""
+    if not (panic := PANIC.search(said)):
+        return None
+    why, end = (text.decode("utf-8", errors="replace") for text in (panic[1], said[-SHOWN_BYTES:]))
+    return KernelPanic(f"{name}: its kernel has panicked: {why}; it said: {end!r}")
+
+
 class Shell:
     """Asks the shell at the other end of `stream`, one request at a time.
 
@@ -152,8 +160,7 @@ class Shell:
         if not data:
             raise self._gone()
         self._unread += data
-        if panic := PANIC.search(self._unread):
-            why = panic[1].decode("utf-8", errors="replace")
-            self._lost = KernelPanic(f"{self.name}: its kernel has panicked: {why}; it said: {self.seen()!r}")
-            raise self._lost
+        if panic := panic_of(self.name, self._unread):
+            self._lost = panic
+            raise panic
         return True
