@@ -9,7 +9,6 @@ What else is in the folder, such as images and their keys, stays out. The same f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -25,6 +24,7 @@ import yaml
 from hvcost import files, program
 from hvcost.errors import ConfigError
 from hvcost.machines import provenance
+from hvcost.machines.base import sha256_of
 from hvcost.model import description, record
 from hvcost.model.description import Description
 from hvcost.planning import config
@@ -68,7 +68,7 @@ def archive(results: Path, output: Path | None) -> None:
     log.info("%s", said)
     if lack:
         log.warning("%s", lack)
-    log.info("%s: %.1f MB, SHA-256 %s", output, output.stat().st_size / 1e6, _digest(output))
+    log.info("%s: %.1f MB, SHA-256 %s", output, output.stat().st_size / 1e6, sha256_of(output))
 
 
 def _project(configurations: Iterable[str]) -> set[str]:
@@ -79,12 +79,7 @@ def _project(configurations: Iterable[str]) -> set[str]:
 
 def _measured(results: Path, experiment: Description) -> dict[Path, Path]:
     """Files that nothing makes again, by their names in the archive; ConfigError if one holds a key."""
-    raw = {
-        file
-        for systems in experiment.found_in(results).values()
-        for each in systems.values()
-        for file in each
-    }
+    raw = set(experiment.all_found_in(results))
     reanalyse.name_others(results, raw)
     sessions = {file.with_name(record.SESSION_FILE) for file in raw}
     hosts = {results / environment.id / "host.json" for environment in experiment.environments}
@@ -144,12 +139,7 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:
-    return ((name, _digest(path)) for name, path in _files(folder))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ((name, sha256_of(path)) for name, path in _files(folder))
 
 
 def _pack(folder: Path, output: Path, time: datetime) -> None:

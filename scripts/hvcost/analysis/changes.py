@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from hvcost.analysis.comparable import incomparable
 from hvcost.analysis.comparisons import Compared, Question, compared, judged
 from hvcost.analysis.differences import holm_within
+from hvcost.analysis.effects import centre
 from hvcost.analysis.measured import Measured
 from hvcost.analysis.metrics import PRIMARY, known
 from hvcost.analysis.rows import (
@@ -31,7 +30,6 @@ from hvcost.analysis.rows import (
     PairComparison,
 )
 from hvcost.analysis.samples import Sample
-from hvcost.model.metric import MEDIAN
 from hvcost.model.record import Record
 from hvcost.model.sweep import Sweep
 from hvcost.wording import counted
@@ -256,8 +254,4 @@ def _failed(sample: Sample | None) -> int | None:
 
 
 def _centre(sample: Sample | None) -> float | None:
-    """What is compared of a cell."""
-    if sample is None or not len(sample.values):
-        return None
-    values = sample.values
-    return float(np.median(values) if sample.metric.centre == MEDIAN else values.mean())
+    return centre(sample, sample.values) if sample and len(sample.values) else None

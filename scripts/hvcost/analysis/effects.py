@@ -83,11 +83,11 @@ def _strata(a: Sample, b: Sample) -> tuple[list[Stratum], list[str]]:
 
 
 def _ratio(a: Sample, b: Sample, strata: Sequence[Stratum], seed: int) -> Effect:
-    lowest = min((_centre(b, stratum.b) for stratum in strata if len(stratum.b)), default=0.0)
+    lowest = min((centre(b, stratum.b) for stratum in strata if len(stratum.b)), default=0.0)
     if not len(a.values) or not len(b.values) or lowest <= 0:
         flaw = f"{_name(b)}: a {b.metric.centre} of 0 has no ratio to it"
         return Effect(None, None, None, shortage(a, b) or flaw)
-    ratios = [_centre(a, each.a) / _centre(b, each.b) for each in strata]
+    ratios = [centre(a, each.a) / centre(b, each.b) for each in strata]
     value = ratios[0] if len(ratios) == 1 else _geometric_mean(ratios, weights(strata))
     evidence: Evidence | None
     if a.metric.centre == MEDIAN:
@@ -99,7 +99,7 @@ def _ratio(a: Sample, b: Sample, strata: Sequence[Stratum], seed: int) -> Effect
     return _trusted(a, b, strata, value, evidence)
 
 
-def _centre(sample: Sample, values: Values) -> float:
+def centre(sample: Sample, values: Values) -> float:
     """What is compared of a cell's values."""
     return float(np.median(values) if sample.metric.centre == MEDIAN else values.mean())
 

@@ -33,16 +33,10 @@ class Measured:
 def read(folder: Path) -> Measured:
     """What a folder of results holds; ParseError or ConfigError if that is nothing, or damaged."""
     experiment = description.load(folder / "experiment.json")
-    files = [
-        file
-        for systems in experiment.found_in(folder).values()
-        for of_system in systems.values()
-        for file in of_system
-    ]
     firsts: dict[tuple[str, str, int, str], Record] = {}
 
     def seen() -> Iterator[Record]:
-        for each in record.read_all(files):
+        for each in record.read_all(experiment.all_found_in(folder)):
             firsts.setdefault((each.environment, each.system, each.boot, each.workload), each)
             yield each
 

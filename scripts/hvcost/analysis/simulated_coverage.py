@@ -26,7 +26,6 @@ LEAST = 0.94
 # Values from which the true mean of what a link lets pass is taken.
 TRUTH_VALUES = 1_000_000
 TRUTH_SEED = "truth"
-TWO_PEAKS_MEAN = 0.45 * 1.5 + 0.55 * 0.85
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def _mean(draw: Draw, kind: Kind) -> float:
 
 
 def _two_peaks(random: np.random.Generator, n: int) -> Values:
-    return simulation.two_peaks(random, n) / TWO_PEAKS_MEAN
+    return simulation.two_peaks(random, n) / simulation.TWO_PEAKS_MEAN
 
 
 SHAPES = (

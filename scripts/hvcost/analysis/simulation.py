@@ -47,6 +47,8 @@ LINK = {"rate_mbit": 1000.0, "mtu": 1500.0}
 # What the second system of a claim has, as a share of the link's limit, and how far off the claim is.
 STEADY = 0.8
 OFF_BY = 1.03
+# The true mean of `two_peaks`.
+TWO_PEAKS_MEAN = 0.45 * 1.5 + 0.55 * 0.85
 
 # So many values of one cell.
 Draw = Callable[[np.random.Generator, int], Values]
@@ -310,7 +312,7 @@ NEAR_LIMIT = tuple(
     for name, draw, mean in (
         ("lognormal, CV 20 %, mean 0.93", partial(lognormal, cv=0.2, mean=0.93), 0.93),
         ("lognormal, CV 20 %, mean 0.95", partial(lognormal, cv=0.2, mean=0.95), 0.95),
-        ("45 % at 1.5, the others at 0.85", two_peaks, 0.45 * 1.5 + 0.55 * 0.85),
+        ("45 % at 1.5, the others at 0.85", two_peaks, TWO_PEAKS_MEAN),
     )
     for n in SIZES
 )

@@ -128,6 +128,10 @@ class Description:
             raise ConfigError(f"{results}: there are no raw files in {listed(found)}; was anything measured?")
         return found
 
+    def all_found_in(self, results: Path) -> list[Path]:
+        """The same files, of all environments and systems."""
+        return [file for own in self.found_in(results).values() for files in own.values() for file in files]
+
     def _found_of(self, environment: Environment, results: Path) -> dict[str, list[Path]]:
         found = {
             system: [
