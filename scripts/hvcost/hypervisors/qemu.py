@@ -132,9 +132,7 @@ class Driver(Hypervisor):
                 yield RunningSystem(guest.console, str(plan.link.guest), proof)
         except MachineError:
             with suppress(MachineError):
-                log.error(
-                    "%s: the guest's console ended with:\n%s", plan.name, _end_of(host, plan, "console")
-                )
+                log.error("%s: the guest's consoles ended with:\n%s", plan.name, _last_words(host, plan))
             raise
         finally:
             _stop(host, plan)
@@ -171,14 +169,15 @@ def _add_tap(host: Connection, plan: SystemPlan, *, has_queues: bool) -> None:
     host.run(["ip", "link", "set", TAP, "mtu", str(plan.link.mtu), "master", plan.bridge, "up"])
 
 
-def _end_of(host: Connection, plan: SystemPlan, console: str) -> str:
-    said = host.run(["tail", "-c", "4000", f"{plan.runtime}/{console}.log"], check=False).stdout
-    return said.strip() + "\n"
+def _last_words(host: Connection, plan: SystemPlan) -> str:
+    """What the guest said last on both of its consoles, that of its kernel's start first."""
+    logs = [f"{plan.runtime}/{name}.log" for name in ("serial", "console")]
+    return host.run(["tail", "-q", "-c", "4000", *logs], check=False).stdout.strip() + "\n"
 
 
 def _check_boot(host: Connection, plan: SystemPlan) -> None:
-    """KernelPanic if that is what its kernel has said before it had a driver of its console."""
-    if panic := panic_of(plan.name, _end_of(host, plan, "serial").encode()):
+    """KernelPanic if that is what its kernel has said, also before it had a driver of its console."""
+    if panic := panic_of(plan.name, _last_words(host, plan).encode()):
         raise panic
 
 
