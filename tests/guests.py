@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hvcost.environments import preparation
 from hvcost.environments.operation import in_operation
-from hvcost.environments.place import BRIDGE, Operation, Place
+from hvcost.environments.place import Operation, Place
 from hvcost.hypervisors import Guest, Hypervisor, RunningSystem, SystemPlan, load_driver
 from hvcost.images import guest as guest_image
 from hvcost.images.guest import GuestShape
@@ -88,13 +88,5 @@ def ground(name: str, hypervisor: str, manifest: Path, state: Path) -> Iterator[
             files, _ = preparation.ensure_guest(operation, guest_image.load(manifest))
             driver.prepare_files(operation.host, files)
             guest = Guest(SHAPE, files)
-        plan = SystemPlan(
-            name=f"{name} {hypervisor}",
-            guest=guest,
-            bridge=BRIDGE,
-            interface=operation.host_interface,
-            host_address=operation.host_address,
-            link=LINK,
-            runtime=operation.runtime,
-        )
+        plan = operation.plan(f"{name} {hypervisor}", guest, LINK)
         yield Ground(name, operation, driver, plan, journal)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from hvcost.environments import operation as environment
 from hvcost.environments import preparation
-from hvcost.environments.place import BRIDGE, Operation, Place
+from hvcost.environments.place import Operation, Place
 from hvcost.errors import MachineError
 from hvcost.hypervisors import Guest, GuestFiles, Hypervisor, SystemPlan, load_driver, names
 from hvcost.images import guest as guest_image
@@ -63,15 +63,7 @@ class Ground:
     host: Hypervisor
 
     def plan(self, files: GuestFiles) -> SystemPlan:
-        return SystemPlan(
-            name="contract guest",
-            guest=Guest(SHAPE, files),
-            bridge=BRIDGE,
-            interface=self.operation.host_interface,
-            host_address=self.operation.host_address,
-            link=LINK,
-            runtime=self.operation.runtime,
-        )
+        return self.operation.plan("contract guest", Guest(SHAPE, files), LINK)
 
     def check_that_nothing_is_left(self, before: set[str]) -> None:
         with self.host.started(self.operation.host, self.plan(self.files)) as system:

@@ -287,15 +287,7 @@ def _prepare(
     if guest and spec.guest:
         files, _ = preparation.ensure_guest(operation, guest)
         to_start = Guest(GuestShape(**spec.guest), files)
-    return SystemPlan(
-        name=f"{place.name} guest {spec.system}",
-        guest=to_start,
-        bridge=BRIDGE,
-        interface=operation.host_interface,
-        host_address=operation.host_address,
-        link=link,
-        runtime=operation.runtime,
-    )
+    return operation.plan(f"{place.name} guest {spec.system}", to_start, link)
 
 
 def _check_offloads(place: Place, client: Facts, host: Facts | None, guest: Facts | None) -> None:

@@ -24,6 +24,7 @@ from hvcost.machines.base import Connection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.inside import Inside
 from hvcost.machines.local import LocalConnection
+from hvcost.machines.offloads import set_argv
 from hvcost.model.link import Link
 
 log = logging.getLogger(__name__)
@@ -99,8 +100,7 @@ def client_and_far_end(
             inside = Inside(computer.name, computer, place)
             # One frame per skb: of a larger one the shaper would count the framing only once.
             inside.run(["ip", "link", "set", interface, "mtu", str(link.mtu), "gso_max_segs", "1", "up"])
-            # In one call: each feature is a word and its state.
-            inside.run(["ethtool", "-K", interface, *(w for o in OFFLOADS for w in (o, "off"))])
+            inside.run(set_argv(interface, OFFLOADS, is_on=False))
             inside.run(["tc", "qdisc", "add", "dev", interface, "root", "handle", SHAPER, *_shaper(link)])
         for arguments in (
             ["ntable", "change", "name", "arp_cache", "dev", CLIENT_INTERFACE, *PROBES],

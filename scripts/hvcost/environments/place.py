@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hvcost.environments.acceleration import Acceleration
+from hvcost.hypervisors import Guest, SystemPlan
 from hvcost.machines.base import Connection
 from hvcost.model.link import Link
 
@@ -79,6 +80,18 @@ class Operation:
     guest: str | None = None
     emulator: str | None = None
     acceleration: Acceleration | None = None
+
+    def plan(self, name: str, guest: Guest | None, link: Link) -> SystemPlan:
+        """What a driver has to start here, on the host's bridge."""
+        return SystemPlan(
+            name=name,
+            guest=guest,
+            bridge=BRIDGE,
+            interface=self.host_interface,
+            host_address=self.host_address,
+            link=link,
+            runtime=self.runtime,
+        )
 
 
 def link_from(spec: Mapping[str, Any]) -> Link:

@@ -23,6 +23,7 @@ from hvcost.figures.text import (
     write_paragraphs,
 )
 from hvcost.model.description import BASELINE, PROVIDED, UNDER_XEN, Environment
+from hvcost.model.record import is_played
 
 EDGE_IN = 0.15
 PAD_IN = 0.1
@@ -216,8 +217,7 @@ def _client_lines(environment: Environment, addresses: Mapping[str, str]) -> lis
     client = environment.client
     here = ""
     if client.get("connection") == "local":
-        is_played = environment.host.get("connection") in ("emulated", "local")
-        here = "this computer, in a network namespace" if is_played else "this computer"
+        here = "this computer" + (", in a network namespace" if is_played(environment.host) else "")
     return [
         str(client.get("description") or here),
         "iperf client",
@@ -269,7 +269,7 @@ def _link_texts(
     above = [
         Paragraph.fit(rate_text(environment.link_bps), room, weight="bold"),
     ]
-    if environment.host.get("connection") in ("emulated", "local"):
+    if is_played(environment.host):
         above += _small(["virtual link"], room)
     below = _small(
         [

@@ -8,7 +8,7 @@ their owner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hvcost.errors import MachineError
 from hvcost.machines.base import Connection
@@ -28,9 +28,15 @@ def set_offloads(machine: Connection, interface: str, link: Link) -> list[str]:
     """Let an interface do as the link says; says what was changed."""
     if link.offloads is None:
         return []
-    argv = ["ethtool", "-K", interface, *_states(link.offloads)]
+    argv = set_argv(interface, OFFLOADS.values(), is_on=link.offloads)
     machine.run(argv)
     return [" ".join(argv)]
+
+
+def set_argv(interface: str, features: Iterable[str], *, is_on: bool) -> list[str]:
+    """Command line that sets features of an interface in one call: each is a word and its state."""
+    state = "on" if is_on else "off"
+    return ["ethtool", "-K", interface, *(word for name in features for word in (name, state))]
 
 
 def check_offloads(facts: Mapping[str, Facts | None], link: Link) -> None:
@@ -49,17 +55,13 @@ def check_offloads(facts: Mapping[str, Facts | None], link: Link) -> None:
         if said is not None and (is_whole if link.offloads else not on):
             continue
         found = "does not tell them: is ethtool there?" if said is None else f"has on {listed(on) or 'none'}"
+        remedy = set_argv(str(own.get("interface", "")), OFFLOADS.values(), is_on=link.offloads)
         raise MachineError(
             f"{machine}: its measured card {found}, but link.offloads is {str(link.offloads).lower()}; "
-            f"run `ethtool -K {own.get('interface', '')} {' '.join(_states(link.offloads))}` there"
+            f"run `{' '.join(remedy)}` there"
         )
 
 
 def offloads_on(said: str) -> list[str]:
     """Those that are on, in short, from the fact `offloads_on`."""
     return [short for name, short in OFFLOADS.items() if name in said.split()]
-
-
-def _states(is_on: bool) -> list[str]:
-    """What ethtool sets: each feature is a word and its state."""
-    return [word for name in OFFLOADS.values() for word in (name, "on" if is_on else "off")]

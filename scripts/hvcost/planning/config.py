@@ -21,6 +21,7 @@ from hvcost.errors import ConfigError
 from hvcost.hypervisors import load_driver
 from hvcost.model.description import Claim, study_from
 from hvcost.model.metric import DIFFERENCE, RATIO, no_limit
+from hvcost.model.record import is_played
 from hvcost.model.sweep import ENVIRONMENT, origins
 from hvcost.planning import sweeps
 from hvcost.planning.experiment import BARE_METAL, PROVIDED, Environment, Experiment, Spec, System
@@ -130,7 +131,7 @@ def _wrong_environments(experiment: Experiment) -> Iterator[str]:
                 yield (f"{key}.systems: there is no system {system!r}; allowed: {listed(experiment.systems)}")
         yield from _wrong_machines(key, environment)
         yield from _wrong_provided(key, environment, experiment)
-        if environment.link.get("offloads") and environment.host["connection"] in ("emulated", "local"):
+        if environment.link.get("offloads") and is_played(environment.host):
             yield (
                 f"{key}.link.offloads: true is not allowed on a link that this computer plays: its shaper "
                 "counts whole frames; allowed: false, or leave it out"
