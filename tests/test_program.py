@@ -137,6 +137,47 @@ def test_what_is_wrong_is_one_sentence_on_the_screen_and_in_the_log(tmp_path: Pa
     assert "ERROR hvcost.program: nothing to do\n" in log.read_text()
 
 
+TAKEN_DOWN_SLOWLY = """
+import os
+from hvcost import program
+
+class Slow:
+    def __init__(self):
+        self.write, self.read = os.write, os.read
+
+    def __del__(self):
+        self.write(1, b"taking down\\n")
+        self.read(0, 1)
+
+slow = Slow()
+
+def work():
+    print("working", flush=True)
+    while True:
+        pass
+
+program.main(work, "Ends slowly.")
+"""
+
+
+@pytest.mark.parametrize("again", ENDING, ids=lambda number: number.name)
+def test_a_signal_while_the_program_is_taken_down_changes_nothing(again: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TAKEN_DOWN_SLOWLY],
+        cwd=Path(__file__).parents[1] / "scripts",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        says(process, "working")
+        process.send_signal(signal.SIGTERM)
+        says(process, "taking down")
+        process.send_signal(again)
+        _, stderr = process.communicate("\n")
+    assert (stderr, process.returncode) == ("interrupted\n", 130)
+
+
 FULL = """
 import sys
 from pathlib import Path

@@ -102,7 +102,12 @@ def main(
         else:
             work(**named)
 
-    sys.exit(run(called, log_file, failure) or code)
+    code = run(called, log_file, failure) or code
+    # A signal that comes again while Python takes itself down, which it does with the system's own handlers,
+    # must not make another end of the one that is decided.
+    for number in user_namespace.ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run(work: Callable[[], object], log_file: Path | None, failure: int = 1) -> int:
