@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,7 @@ from hvcost.hypervisors import (
     virtualbox,
     xen,
 )
+from hvcost.images import guest as guest_image
 from hvcost.images.guest import GuestShape
 from hvcost.machines import facts, translation
 from hvcost.machines import guest as guest_system
@@ -139,12 +141,12 @@ PLAN = SystemPlan(
 
 
 class Scripted(LocalConnection):
-    """A host that does nothing, and has a log of VirtualBox."""
+    """A host that does nothing, and has a log of VirtualBox and one of the guest's serial port."""
 
-    log = ""
+    log = serial = ""
 
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
-        return 0, self.log.encode() if argv[0] == "grep" else b"", b""
+        return 0, {"grep": self.log, "tail": self.serial}.get(argv[0], "").encode(), b""
 
 
 class Silent(Stream):
@@ -165,7 +167,8 @@ def test_a_console_that_stays_silent_asks_whether_the_guest_lives() -> None:
         raise MachineError("the guest is dead")
 
     with pytest.raises(MachineError, match="the guest is dead"):
-        ConsoleConnection("guest", Silent()).console.wait_until_ready(Deadline(60, "ready"), check_alive)
+        guest = ConsoleConnection("guest", Silent(), check_alive=check_alive)
+        guest.console.wait_until_ready(Deadline(60, "ready"))
 
 
 def test_a_guest_that_virtualbox_stopped_is_seen_in_its_log() -> None:
@@ -190,7 +193,7 @@ def test_a_guest_that_virtualbox_stopped_while_it_booted_is_started_again(
         yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
 
     monkeypatch.setattr(guest_system, "booted", booted)
-    monkeypatch.setattr(virtualbox, "_listen", lambda host, socket: Silent())
+    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
     driver = load_driver("virtualbox")({})
     monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
     if crashes > virtualbox.RESTARTS:
@@ -202,6 +205,50 @@ def test_a_guest_that_virtualbox_stopped_while_it_booted_is_started_again(
                 "env1 virtualbox: VirtualBox stopped the guest: Guru Meditation 1155 (VINF_EM_TRIPLE_FAULT)"
             )
             assert system.proof["crashes_while_booting"] == [said] * crashes
+
+
+def test_a_guest_of_virtualbox_that_panics_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel says so on the serial port, which is not its channel."""
+    host = Scripted("host")
+    panics = iter([(Path(__file__).parent / "data/consoles/panic.txt").read_text(), ""])
+
+    @contextmanager
+    def booted(*_: object, check_alive: Callable[[], object], **__: object) -> Iterator[BootedGuest]:
+        host.serial = next(panics)
+        check_alive()
+        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
+    driver = load_driver("virtualbox")({})
+    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    with driver.started(host, PLAN) as system:
+        (said,) = system.proof["crashes_while_booting"]
+    assert said.startswith("env1 virtualbox: its kernel has panicked: Fatal exception in interrupt")
+
+
+def test_the_guest_finds_the_channel_of_virtualbox() -> None:
+    """Of its second card VirtualBox's address translation has 10.0.3.2, which is the host's loopback."""
+    init = (guest_image.FILES / "init").read_text()
+    assert f"nc 10.0.3.2 {virtualbox.CHANNEL_PORT} -e sh /{guest_image.CHANNEL}\n" in init
+
+
+def test_a_taken_port_of_the_channel_is_named_before_a_guest_starts() -> None:
+    with (
+        socket.create_server((virtualbox.CHANNEL, virtualbox.CHANNEL_PORT)),
+        pytest.raises(MachineError, match="here: another program listens at TCP port 2010, which"),
+    ):
+        virtualbox._listen(LocalConnection("here"))
+
+
+def test_the_channel_is_the_first_ones_that_connects() -> None:
+    stream = virtualbox._listen(LocalConnection("here"))
+    with socket.create_connection((virtualbox.CHANNEL, virtualbox.CHANNEL_PORT)) as guest:
+        guest.sendall(b"ready")
+        assert stream.receive(10) == b"ready"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((virtualbox.CHANNEL, virtualbox.CHANNEL_PORT))
+    stream.close()
 
 
 PROOFS = Path(__file__).parent / "data/proofs"
@@ -237,7 +284,7 @@ def test_a_guest_that_is_lost_while_it_boots_is_started_again(
         yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
 
     monkeypatch.setattr(guest_system, "booted", booted)
-    monkeypatch.setattr(virtualbox, "_listen", lambda host, socket: Silent())
+    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
     driver = load_driver("virtualbox")({})
     monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
     with driver.started(Scripted("host"), PLAN) as system:

@@ -127,6 +127,18 @@ def test_a_kernel_that_panics_is_lost_at_once(size: int) -> None:
             shell.ask("clocks")
 
 
+def test_one_that_is_silent_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest whose console does not tell of its end: what does is asked, long before its time is over."""
+
+    def check_alive() -> None:
+        raise KernelPanic("guest: its kernel has panicked")
+
+    monkeypatch.setattr(shells, "SILENCE_S", 0.1)
+    shell = Shell("guest", Console(b"clocks 17959"), Journal(), check_alive=check_alive)
+    with pytest.raises(KernelPanic):
+        shell.ask("clocks", timeout_s=600)
+
+
 def test_clocks_and_cards_are_read_without_a_program(shell: Shell) -> None:
     """No program can be found at all."""
     shell.ask("PATH=/nowhere")

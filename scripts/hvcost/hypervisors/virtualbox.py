@@ -23,10 +23,18 @@ from hvcost.hypervisors import (
 )
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
+from hvcost.machines.shell import panic_of
 from hvcost.machines.stream import Stream
 
 MACHINE = "hvcost-guest"
-MAC = "080027201003"  # in the range that is VirtualBox's
+# In the range that is VirtualBox's.
+MAC = "080027201003"
+CHANNEL_MAC = "080027201004"
+# A serial port, the only console that VirtualBox has, takes an exit for each character, and under nested
+# translation a guest is lost after some thousands of them. So commands have a card of their own, behind
+# VirtualBox's address translation. The guest connects to the host's loopback (images/files/guest/init).
+CHANNEL = "127.0.0.1"
+CHANNEL_PORT = 2010
 MODULES = ("vboxdrv", "vboxnetflt")
 COMMAND_TIMEOUT_S = 180.0
 # Of one try: now and then a guest hangs before it has said anything (a lost interrupt of nested translation).
@@ -44,8 +52,6 @@ MANAGE = ("env", "HOME=/root", "USER=root", "VBoxManage")
 SECURE_BOOT = (
     "cat /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -s ' ' | cut -d' ' -f6"
 )
-# Arguments: the socket. The guest's serial port connects to it as a client.
-WAIT_FOR_SOCKET = 'until [ -S "$1" ]; do sleep 0.1; done'
 # Arguments: machine, disk, which is kept. A machine stays locked for a moment after its end.
 REMOVE = """
 export HOME=/root USER=root
@@ -144,7 +150,7 @@ class Driver(Hypervisor):
                 host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S)
             booted = guest_system.booted(
                 plan.name,
-                _listen(host, _console(plan)),
+                _listen(host),
                 host,
                 plan.link,
                 READY_TIMEOUT_S,
@@ -176,7 +182,9 @@ class Driver(Hypervisor):
              # The host's own interface: VirtualBox has a bridge of its own.
              "--nic1", "bridged", "--bridgeadapter1", plan.interface,
              "--nictype1", self.options.nic, "--macaddress1", MAC,
-             "--uart1", "0x3F8", "4", "--uartmode1", "client", _console(plan)],
+             "--nic2", "nat", "--nictype2", "virtio", "--macaddress2", CHANNEL_MAC,
+             "--nat-localhostreachable2", "on",
+             "--uart1", "0x3F8", "4", "--uartmode1", "file", _serial(plan)],
             ["storagectl", MACHINE, "--name", "disks", "--add", "ide"],
             ["storageattach", MACHINE, "--storagectl", "disks", "--port", "0", "--device", "0",
              "--type", "hdd", "--medium", disk_as(plan.guest.files, "vdi"), "--mtype", "immutable"],
@@ -221,10 +229,17 @@ def _power_on(host: Connection) -> None:
     _manage(host, "startvm", MACHINE, "--type", "headless")
 
 
-def _listen(host: Connection, socket: str) -> Stream:
-    host.run(["rm", "-f", socket])
-    stream = host.open_stream(["socat", "STDIO", f"UNIX-LISTEN:{socket}"])
-    host.run(["sh", "-c", WAIT_FOR_SOCKET, "wait", socket], timeout_s=30)
+def _listen(host: Connection) -> Stream:
+    """The channel's end on the host, which takes the first that connects, and nobody after it."""
+    with host.shell() as shell:
+        port = f"{CHANNEL_PORT:04X}"
+        if shell.ask(f"! is_taken tcp {port} || echo taken"):
+            raise MachineError(
+                f"{host.name}: another program listens at TCP port {CHANNEL_PORT}, "
+                "which the guest of VirtualBox needs; end it"
+            )
+        stream = host.open_stream(["socat", "STDIO", f"TCP-LISTEN:{CHANNEL_PORT},bind={CHANNEL},reuseaddr"])
+        shell.ask(f"until is_taken tcp {port}; do sleep 0.1; done", timeout_s=30)
     return stream
 
 
@@ -242,18 +257,22 @@ def parse_crash(log_text: str) -> str | None:
 
 
 def _check_alive(host: Connection, plan: SystemPlan) -> None:
+    """GuruMeditation or KernelPanic, if that is what has become of the guest."""
     lines = host.run(["grep", "--max-count=1", "Guru Meditation", _log(plan)], check=False).stdout
     if crash := parse_crash(lines):
         raise GuruMeditation(f"{plan.name}: VirtualBox stopped the guest: {crash}")
+    said = host.run(["tail", "-c", "4000", _serial(plan)], check=False).stdout
+    if panic := panic_of(plan.name, said.encode()):
+        raise panic
 
 
 def _last_words(host: Connection, plan: SystemPlan) -> str:
-    text = host.run(["tail", "-n", "5", _log(plan)], check=False).stdout
+    text = host.run(["tail", "-q", "-n", "5", _serial(plan), _log(plan)], check=False).stdout
     return " / ".join(text.strip().splitlines()) or "nothing"
 
 
-def _console(plan: SystemPlan) -> str:
-    return f"{plan.runtime}/console"
+def _serial(plan: SystemPlan) -> str:
+    return f"{plan.runtime}/serial.log"
 
 
 def _log(plan: SystemPlan) -> str:

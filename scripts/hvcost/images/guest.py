@@ -33,8 +33,8 @@ SHELL = "usr/lib/hvcost/shell"
 APPLETS_FOLDER = "usr/lib/hvcost/bin"
 # Programs that commands in the guest use and that play no part in what is measured.
 APPLETS = (
-    "base64", "cat", "dd", "grep", "head", "hostname", "ip", "mkdir", "poweroff", "readlink", "rm", "sed",
-    "setsid", "sh", "sleep", "sort", "stty", "tail", "timeout", "tr", "uname",
+    "base64", "cat", "dd", "grep", "head", "hostname", "ip", "mkdir", "nc", "poweroff", "readlink", "rm",
+    "sed", "setsid", "sh", "sleep", "sort", "stty", "tail", "timeout", "tr", "uname",
 )  # fmt: skip
 # What a package's installation leaves behind that differs from one time to the next, or that nothing needs.
 REMOVED = (

@@ -1,7 +1,7 @@
 """A guest reached through its console: the command channel of `images/files/guest/channel`.
 
-It needs no network, key or password, is the same under every hypervisor, and keeps the measured link free
-of everything but the measurement. Outputs are framed and encoded; a kernel message among them is noticed.
+It needs no key or password, is the same under every hypervisor, and keeps the measured link free of
+everything but the measurement. Outputs are framed and encoded; a kernel message among them is noticed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import binascii
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +29,21 @@ WAY_S = 30.0
 
 
 class ConsoleConnection(Connection):
-    """Runs commands in the guest at the other end of `stream`, one at a time; its shell is the console's."""
+    """Runs commands in the guest at the other end of `stream`, one at a time; its shell is the console's.
+
+    `check_alive` as of `Shell`.
+    """
 
     def __init__(
-        self, name: str, stream: Stream, journal: Journal | None = None, slowness: float = 1.0
+        self,
+        name: str,
+        stream: Stream,
+        journal: Journal | None = None,
+        slowness: float = 1.0,
+        check_alive: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(name, journal, slowness)
-        self.console = Shell(name, stream, self.journal, slowness)
+        self.console = Shell(name, stream, self.journal, slowness, check_alive)
 
     @contextmanager
     def shell(self) -> Iterator[Shell]:

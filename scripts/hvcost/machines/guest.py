@@ -45,13 +45,14 @@ def booted(
 
     The console has a listener before the guest says anything. The guest is as slow as its host. Raises
     DeadlineExceeded if it is not ready after `timeout_s` (times its slowness), and what `check_alive` raises,
-    which is asked meanwhile: not every hypervisor closes the console of a guest that has died.
+    which is asked then and later whenever it is silent: not every hypervisor closes the console of a guest
+    that has died.
     """
-    console = ConsoleConnection(name, stream, host.journal, host.slowness)
+    console = ConsoleConnection(name, stream, host.journal, host.slowness, check_alive)
     try:
         deadline = Deadline(timeout_s * host.slowness, f"{name}: boot of the guest")
         power_on()
-        console.console.wait_until_ready(deadline, check_alive)
+        console.console.wait_until_ready(deadline)
         ready_after_s = round(deadline.elapsed_s, 1)
         log.info("%s: guest is ready after %.0f s", name, ready_after_s)
         configure_network(console, link)

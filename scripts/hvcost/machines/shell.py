@@ -56,26 +56,32 @@ class Shell:
 
     `slowness` as of the machine's connection. A machine whose kernel has panicked, or that was silent for
     half a minute (times its slowness) when a request's time was over, is lost: later requests fail at once,
-    for the same reason.
+    for the same reason. `check_alive` is asked whenever it has been silent for a while; it raises if the
+    machine has died.
     """
 
-    def __init__(self, name: str, stream: Stream, journal: Journal, slowness: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        stream: Stream,
+        journal: Journal,
+        slowness: float = 1.0,
+        check_alive: Callable[[], object] = lambda: None,
+    ) -> None:
         self.name = name
         self.journal = journal
         self.slowness = slowness
         self._stream = stream
+        self._check_alive = check_alive
         self._unread = bytearray()
         self._last = 0
         self._lost: MachineError | None = None
 
-    def wait_until_ready(self, deadline: Deadline, check_alive: Callable[[], object] = lambda: None) -> None:
-        """Until the other end has said that it takes requests.
-
-        `check_alive` is asked whenever it has been silent for a while; it raises if the machine has died.
-        """
+    def wait_until_ready(self, deadline: Deadline) -> None:
+        """Until the other end has said that it takes requests."""
         while READY not in self._unread:
             if not self._receive(deadline, SILENCE_S * self.slowness):
-                check_alive()
+                self._check_alive()
         self._unread.clear()
 
     def ask(self, request: str, *, timeout_s: float = 60.0) -> str:
@@ -104,15 +110,18 @@ class Shell:
         self._send(f"{self._last} {line}\n".encode())
         deadline = Deadline(timeout_s, f"{self.name}: `{shown([request])}`")
         patience_s = PATIENCE_S
-        heard_s = time.monotonic()
+        heard_s = checked_s = time.monotonic()
         try:
             while not (answer := self._answer()):
                 # An interrupt of a serial port can get lost under nested translation. An empty line, which
                 # the other end ignores, raises the next one.
                 if self._receive(deadline, patience_s):
                     patience_s = PATIENCE_S
-                    heard_s = time.monotonic()
+                    heard_s = checked_s = time.monotonic()
                 else:
+                    if time.monotonic() - checked_s >= SILENCE_S * self.slowness:
+                        self._check_alive()
+                        checked_s = time.monotonic()
                     log.debug("%s: silent for %g s", self.name, patience_s)
                     self._send(b"\n")
                     patience_s = min(2 * patience_s, LONGEST_PATIENCE_S)
