@@ -127,6 +127,12 @@ def test_log_of_virtualbox_tells_how_the_guest_is_run(line: str, mode: str, pagi
     assert (execution["mode"], execution["paging"]) == (mode, paging)
 
 
+def test_log_of_virtualbox_tells_how_often_timers_interrupt_the_guest() -> None:
+    line = "00:00:01.155894   HostHzMax <integer> = 0x00000000000003e8 (1 000)"
+    assert virtualbox.parse_log(f"00:00:01.0 Log opened\n{line}\n")["timer_hz_max"] == "1000"
+    assert "timer_hz_max" not in virtualbox.parse_log("00:00:01.0 Log opened\n")
+
+
 CRASHED = (Path(__file__).parent / "data/virtualbox/guru-meditation.log").read_text()
 SHAPE = GuestShape(cpus=1, memory_mib=128, disk_gib=10)
 PLAN = SystemPlan(
@@ -225,6 +231,31 @@ def test_a_guest_of_virtualbox_that_panics_is_started_again(monkeypatch: pytest.
     with driver.started(host, PLAN) as system:
         (said,) = system.proof["crashes_while_booting"]
     assert said.startswith("env1 virtualbox: its kernel has panicked: Fatal exception in interrupt")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "limited"), [(facts.TRANSLATED, True), ("KVMKVMKVM", False), ("none", False)]
+)
+def test_timers_of_virtualbox_are_limited_where_the_processor_is_translated(
+    vendor: str, limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def booted(*_: object, **__: object) -> Iterator[BootedGuest]:
+        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+
+    class Host(Scripted):
+        def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
+            if argv[2] == facts.SCRIPT:
+                return 0, f"cpuid_vendor={vendor}\n".encode(), b""
+            return super()._execute(argv, timeout_s, stdin)
+
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
+    driver = load_driver("virtualbox")({})
+    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    host = Host("host")
+    with driver.started(host, PLAN):
+        assert limited == any("setextradata" in command.argv for command in host.journal.commands)
 
 
 def test_the_guest_finds_the_channel_of_virtualbox() -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from hvcost.errors import MachineError, ParseError
 from hvcost.files import read_json
 from hvcost.images.host import HostImage
+from hvcost.machines import facts
 from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.model.record import accelerator_of
 
@@ -29,7 +30,7 @@ PROCESSORS = {
     "kvm": ("-accel", "kvm", "-cpu", "host"),
 }
 # What the processor of a machine says of who plays it (CPUID leaf 0x40000000).
-VENDORS = {"tcg": "TCGTCGTCGTCG", "kvm": "KVMKVMKVM"}
+VENDORS = {"tcg": facts.TRANSLATED, "kvm": "KVMKVMKVM"}
 CONFIGURED = "the configuration says so"
 WORKS = "a machine under this computer's KVM was seen to start a guest under a KVM of its own"
 SCRIPT = Path(__file__).parent / "acceleration.sh"

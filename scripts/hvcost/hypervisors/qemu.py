@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from hvcost.errors import CommandError, ConfigError, MachineError
 from hvcost.hypervisors import GuestFiles, Hypervisor, RunningSystem, SystemPlan, expect
 from hvcost.images.guest import PARAVIRTUAL, SERIAL_PORT, kernel_arguments
+from hvcost.machines import facts, qmp
 from hvcost.machines import guest as guest_system
-from hvcost.machines import qmp
 from hvcost.machines.base import Connection
 from hvcost.machines.shell import panic_of
 
@@ -68,7 +68,7 @@ class Driver(Hypervisor):
     }
     ready_nested_s = 110.0
     accelerator = "tcg"
-    cpuid_vendor = "TCGTCGTCGTCG"
+    cpuid_vendor = facts.TRANSLATED
     # Translated inside a translated machine, the guest takes four minutes.
     ready_timeout_s = 900.0
 

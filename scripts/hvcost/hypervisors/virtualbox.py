@@ -21,6 +21,7 @@ from hvcost.hypervisors import (
     expect,
     hardware_virtualisation,
 )
+from hvcost.machines import facts
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
 from hvcost.machines.shell import panic_of
@@ -35,6 +36,9 @@ CHANNEL_MAC = "080027201004"
 # VirtualBox's address translation. The guest connects to the host's loopback (images/files/guest/init).
 CHANNEL = "127.0.0.1"
 CHANNEL_PORT = 2010
+# VirtualBox interrupts a guest as often as the guest's timers want it, three times as often while the guest's
+# clock is late, and up to 20,000 times a second. A translated processor does little else then, and is late.
+TIMER_HZ_MAX = ("VBoxInternal/TM/HostHzMax", "1000")
 MODULES = ("vboxdrv", "vboxnetflt")
 COMMAND_TIMEOUT_S = 180.0
 # Of one try: now and then a guest hangs before it has said anything (a lost interrupt of nested translation).
@@ -148,6 +152,8 @@ class Driver(Hypervisor):
             _remove(host, plan)
             for arguments in self.command_lines(plan):
                 host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S)
+            if facts.collect(host, plan.interface).get("cpuid_vendor") == facts.TRANSLATED:
+                _manage(host, "setextradata", MACHINE, *TIMER_HZ_MAX)
             booted = guest_system.booted(
                 plan.name,
                 _listen(host),
@@ -211,13 +217,16 @@ def parse_log(text: str) -> dict[str, str]:
     """How VirtualBox runs the guest, from VBox.log: its own line, and what it means.
 
     `mode` is `hardware` with AMD-V or VT-x, and otherwise `other`, such as the interpreter it falls back on.
+    `timer_hz_max`: how often its timers interrupt the guest at most, if not as often as VirtualBox wants.
     """
     line = re.search(r"HM: HMR3Init: (.*)", text)
     said = line[1].strip() if line else "nothing"
+    timer = re.search(r"HostHzMax +<integer> = 0x[0-9a-f]+ \(([0-9 ]+)\)", text)
     return {
         "said": said,
         "mode": "hardware" if re.match(r"(AMD-V|VT-x)\b", said) else "other",
         "paging": "nested" if "nested paging" in said else "other",
+        **({"timer_hz_max": timer[1].replace(" ", "")} if timer else {}),
     }
 
 

@@ -11,6 +11,8 @@ from hvcost.machines.base import Connection
 from hvcost.model.record import Facts
 
 SCRIPT = (Path(__file__).parent / "facts.sh").read_text(encoding="utf-8")
+# What a processor that QEMU translates says of itself (the fact `cpuid_vendor`).
+TRANSLATED = "TCGTCGTCGTCG"
 NUMBERS = ("cpus", "memory_kib", "mtu", "rx_queues")
 _NUMBER = re.compile("[0-9]{1,18}")
 
