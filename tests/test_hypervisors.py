@@ -245,7 +245,7 @@ def test_timers_of_virtualbox_are_limited_where_the_processor_is_translated(
 
     class Host(Scripted):
         def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
-            if argv[2] == facts.SCRIPT:
+            if facts.SCRIPT in argv:
                 return 0, f"cpuid_vendor={vendor}\n".encode(), b""
             return super()._execute(argv, timeout_s, stdin)
 
