@@ -236,7 +236,7 @@ def test_a_guest_of_virtualbox_that_panics_is_started_again(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("vendor", "limited"), [(facts.TRANSLATED, True), ("KVMKVMKVM", False), ("none", False)]
 )
-def test_timers_of_virtualbox_are_limited_where_the_processor_is_translated(
+def test_virtualbox_is_set_for_a_translated_processor_where_there_is_one(
     vendor: str, limited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
@@ -255,7 +255,9 @@ def test_timers_of_virtualbox_are_limited_where_the_processor_is_translated(
     monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
     host = Host("host")
     with driver.started(host, PLAN):
-        assert limited == any("setextradata" in command.argv for command in host.journal.commands)
+        done = [command.argv for command in host.journal.commands]
+    assert limited == any("setextradata" in argv for argv in done)
+    assert limited == any(virtualbox.PIN in argv for argv in done)
 
 
 def test_the_guest_finds_the_channel_of_virtualbox() -> None:

@@ -39,6 +39,19 @@ CHANNEL_PORT = 2010
 # VirtualBox interrupts a guest as often as the guest's timers want it, three times as often while the guest's
 # clock is late, and up to 20,000 times a second. A translated processor does little else then, and is late.
 TIMER_HZ_MAX = ("VBoxInternal/TM/HostHzMax", "1000")
+# A guest whose thread moves from one translated processor to another ends in a triple fault before long. So each
+# has a processor of its own, from the last one down. Argument: the machine.
+PIN = """
+for pid in $(pgrep -x VBoxHeadless); do
+    grep -qsF "$1" "/proc/$pid/cmdline" || continue
+    cpu=$(nproc)
+    for task in "/proc/$pid/task/"*; do
+        grep -qs '^EMT' "$task/comm" || continue
+        cpu=$((cpu > 0 ? cpu - 1 : $(nproc) - 1))
+        taskset -c -p "$cpu" "${task##*/}"
+    done
+done
+"""
 MODULES = ("vboxdrv", "vboxnetflt")
 COMMAND_TIMEOUT_S = 180.0
 # Of one try: now and then a guest hangs before it has said anything (a lost interrupt of nested translation).
@@ -92,7 +105,7 @@ class Driver(Hypervisor):
     """A machine made, started and removed by `VBoxManage`."""
 
     Options = Options
-    ready_nested_s = 70.0
+    ready_nested_s = 20.0
     packages = ("virtualbox", "virtualbox-dkms", "qemu-utils")
     guest_program = "VBoxHeadless"
     versions: ClassVar[Mapping[str, str]] = {
@@ -156,11 +169,12 @@ class Driver(Hypervisor):
         Nothing was measured yet, so one that crashed or hangs is started again, and the proof says so (in
         `crashes`).
         """
+        is_translated = facts.collect(host, plan.interface).get("cpuid_vendor") == facts.TRANSLATED
         while True:
             _remove(host, plan)
             for arguments in self.command_lines(plan):
                 host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S)
-            if facts.collect(host, plan.interface).get("cpuid_vendor") == facts.TRANSLATED:
+            if is_translated:
                 _manage(host, "setextradata", MACHINE, *TIMER_HZ_MAX)
             booted = guest_system.booted(
                 plan.name,
@@ -168,7 +182,7 @@ class Driver(Hypervisor):
                 host,
                 plan.link,
                 READY_TIMEOUT_S,
-                power_on=lambda: _power_on(host),
+                power_on=lambda: _power_on(host, is_translated),
                 check_alive=lambda: _check_alive(host, plan),
             )
             try:
@@ -242,8 +256,10 @@ def _manage(host: Connection, *arguments: str) -> str:
     return host.run([*MANAGE, *arguments], timeout_s=COMMAND_TIMEOUT_S).stdout
 
 
-def _power_on(host: Connection) -> None:
+def _power_on(host: Connection, is_translated: bool) -> None:
     _manage(host, "startvm", MACHINE, "--type", "headless")
+    if is_translated:
+        host.run(["sh", "-c", PIN, "pin", MACHINE])
 
 
 def _listen(host: Connection) -> Stream:
