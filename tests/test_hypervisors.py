@@ -240,7 +240,8 @@ def test_virtualbox_is_set_for_a_translated_processor_where_there_is_one(
     vendor: str, limited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def booted(*_: object, **__: object) -> Iterator[BootedGuest]:
+    def booted(*_: object, power_on: Callable[[], object], **__: object) -> Iterator[BootedGuest]:
+        power_on()
         yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
 
     class Host(Scripted):

@@ -39,8 +39,8 @@ CHANNEL_PORT = 2010
 # VirtualBox interrupts a guest as often as the guest's timers want it, three times as often while the guest's
 # clock is late, and up to 20,000 times a second. A translated processor does little else then, and is late.
 TIMER_HZ_MAX = ("VBoxInternal/TM/HostHzMax", "1000")
-# A guest whose thread moves from one translated processor to another ends in a triple fault before long. So each
-# has a processor of its own, from the last one down. Argument: the machine.
+# A guest whose thread moves from one translated processor to another ends in a triple fault before long. So
+# each has a processor of its own, from the last one down. Argument: the machine.
 PIN = """
 for pid in $(pgrep -x VBoxHeadless); do
     grep -qsF "$1" "/proc/$pid/cmdline" || continue
