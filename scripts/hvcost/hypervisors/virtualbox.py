@@ -69,21 +69,18 @@ MANAGE = ("env", "HOME=/root", "USER=root", "VBoxManage")
 SECURE_BOOT = (
     "cat /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -s ' ' | cut -d' ' -f6"
 )
-# Arguments: machine, disk, which is kept. A machine stays locked for a moment after its end. What it wrote
-# hangs on the disk, and goes with the machine, but not always.
+# Arguments: machine, disk, which is kept. A machine stays locked for a moment after its end. VirtualBox's
+# service, which comes and goes, was seen to know both after it had said that they were gone.
 REMOVE = r"""
 export HOME=/root USER=root
-if VBoxManage showvminfo "$1" >/dev/null 2>&1; then
-    VBoxManage controlvm "$1" poweroff >/dev/null 2>&1
-    until VBoxManage unregistervm "$1" --delete; do sleep 0.5; done
-fi
-while VBoxManage list hdds | grep -q "^Location: *$2\$"; do
-    children=$(VBoxManage showmediuminfo disk "$2" |
-        sed -nE '/^Child UUIDs:/,/^[A-Z]/ s/^(Child UUIDs:)? +([0-9a-f-]+)$/\2/p')
-    for child in $children; do
-        VBoxManage closemedium disk "$child" --delete
-    done
-    VBoxManage closemedium disk "$2" || sleep 0.5
+VBoxManage --version >/dev/null || exit
+while true; do
+    known=$(VBoxManage list vms && VBoxManage list hdds) || { sleep 0.5; continue; }
+    case $known in *"\"$1\""* | *" $2"*) ;; *) break ;; esac
+    VBoxManage controlvm "$1" poweroff
+    VBoxManage unregistervm "$1" --delete
+    VBoxManage closemedium disk "$2"
+    sleep 0.5
 done
 """
 
