@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -283,6 +285,19 @@ def test_the_channel_is_the_first_ones_that_connects() -> None:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((virtualbox.CHANNEL, virtualbox.CHANNEL_PORT))
     stream.close()
+
+
+def test_a_listener_that_a_killed_session_left_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "VBoxManage").write_text("#!/bin/sh\n")
+    (tmp_path / "VBoxManage").chmod(0o755)
+    left = subprocess.Popen(
+        [*virtualbox.LISTENER, "STDIO", "TCP-LISTEN:0,bind=127.0.0.1"], stdin=subprocess.PIPE
+    )
+    remove = ["remove", virtualbox.MACHINE, "/guest/disk.vdi", " ".join(virtualbox.LISTENER)]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", virtualbox.REMOVE, *remove], check=True, env=os.environ | {"PATH": path})
+    left.communicate(timeout=60)
+    assert left.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 PROOFS = Path(__file__).parent / "data/proofs"

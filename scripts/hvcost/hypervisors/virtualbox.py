@@ -36,6 +36,8 @@ CHANNEL_MAC = "080027201004"
 # VirtualBox's address translation. The guest connects to the host's loopback (images/files/guest/init).
 CHANNEL = "127.0.0.1"
 CHANNEL_PORT = 2010
+# The host's end has a name of ours: one that waits for a guest outlives the session that was killed.
+LISTENER = ("socat", "-lp", "hvcost-channel")
 # VirtualBox interrupts a guest as often as the guest's timers want it, three times as often while the guest's
 # clock is late, and up to 20,000 times a second. A translated processor does little else then, and is late.
 TIMER_HZ_MAX = ("VBoxInternal/TM/HostHzMax", "1000")
@@ -70,9 +72,10 @@ SECURE_BOOT = (
     "cat /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | od -An -tu1 | tr -s ' ' | cut -d' ' -f6"
 )
 # Arguments: machine, disk, which is kept. A machine stays locked for a moment after its end. VirtualBox's
-# service, which comes and goes, was seen to know both after it had said that they were gone.
+# service, which comes and goes, was seen to have both still after one pass. Third: the channel's listener.
 REMOVE = r"""
 export HOME=/root USER=root
+pkill -f "^$3 "
 VBoxManage --version >/dev/null || exit
 while true; do
     known=$(VBoxManage list vms && VBoxManage list hdds) || { sleep 0.5; continue; }
@@ -268,7 +271,8 @@ def _listen(host: Connection) -> Stream:
                 f"{host.name}: another program listens at TCP port {CHANNEL_PORT}, "
                 "which the guest of VirtualBox needs; end it"
             )
-        stream = host.open_stream(["socat", "STDIO", f"TCP-LISTEN:{CHANNEL_PORT},bind={CHANNEL},reuseaddr"])
+        listen = f"TCP-LISTEN:{CHANNEL_PORT},bind={CHANNEL},reuseaddr"
+        stream = host.open_stream([*LISTENER, "STDIO", listen])
         shell.ask(f"until is_taken tcp {port}; do sleep 0.1; done", timeout_s=30)
     return stream
 
@@ -277,7 +281,8 @@ def _remove(host: Connection, plan: SystemPlan) -> None:
     """End the machine, if it is there, and forget it and its disk."""
     assert plan.guest
     disk = disk_as(plan.guest.files, "vdi")
-    host.run(["sh", "-c", REMOVE, "remove", MACHINE, disk], timeout_s=STOP_TIMEOUT_S)
+    arguments = (MACHINE, disk, " ".join(LISTENER))
+    host.run(["sh", "-c", REMOVE, "remove", *arguments], timeout_s=STOP_TIMEOUT_S)
 
 
 def parse_crash(log_text: str) -> str | None:
