@@ -27,6 +27,7 @@ from hvcost.errors import (
 from hvcost.hypervisors import (
     Guest,
     GuestFiles,
+    Hypervisor,
     SystemPlan,
     guest_programs,
     kvm,
@@ -187,6 +188,20 @@ def test_a_guest_that_virtualbox_stopped_is_seen_in_its_log() -> None:
     )
 
 
+def booted_guest() -> BootedGuest:
+    """A guest of VirtualBox that is up and never says anything."""
+    return BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+
+
+def with_boots(monkeypatch: pytest.MonkeyPatch, booted: Callable[..., object]) -> Hypervisor:
+    """VirtualBox's driver, whose guests boot as `booted` does, and are believed."""
+    monkeypatch.setattr(guest_system, "booted", booted)
+    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
+    driver = load_driver("virtualbox")({})
+    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    return driver
+
+
 @pytest.mark.parametrize("crashes", [0, 1, virtualbox.RESTARTS, virtualbox.RESTARTS + 1])
 def test_a_guest_that_virtualbox_stopped_while_it_booted_is_started_again(
     crashes: int, monkeypatch: pytest.MonkeyPatch
@@ -198,12 +213,9 @@ def test_a_guest_that_virtualbox_stopped_while_it_booted_is_started_again(
     def booted(*_: object, check_alive: Callable[[], object], **__: object) -> Iterator[BootedGuest]:
         host.log = CRASHED if next(left, None) is not None else ""
         check_alive()
-        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+        yield booted_guest()
 
-    monkeypatch.setattr(guest_system, "booted", booted)
-    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
-    driver = load_driver("virtualbox")({})
-    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    driver = with_boots(monkeypatch, booted)
     if crashes > virtualbox.RESTARTS:
         with pytest.raises(MachineError, match="env1 virtualbox: VirtualBox stopped the guest: Guru Medit"):
             driver.started(host, PLAN).__enter__()
@@ -224,12 +236,9 @@ def test_a_guest_of_virtualbox_that_panics_is_started_again(monkeypatch: pytest.
     def booted(*_: object, check_alive: Callable[[], object], **__: object) -> Iterator[BootedGuest]:
         host.serial = next(panics)
         check_alive()
-        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+        yield booted_guest()
 
-    monkeypatch.setattr(guest_system, "booted", booted)
-    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
-    driver = load_driver("virtualbox")({})
-    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    driver = with_boots(monkeypatch, booted)
     with driver.started(host, PLAN) as system:
         (said,) = system.proof["crashes_while_booting"]
     assert said.startswith("env1 virtualbox: its kernel has panicked: Fatal exception in interrupt")
@@ -244,7 +253,7 @@ def test_virtualbox_is_set_for_a_translated_processor_where_there_is_one(
     @contextmanager
     def booted(*_: object, power_on: Callable[[], object], **__: object) -> Iterator[BootedGuest]:
         power_on()
-        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+        yield booted_guest()
 
     class Host(Scripted):
         def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
@@ -252,10 +261,7 @@ def test_virtualbox_is_set_for_a_translated_processor_where_there_is_one(
                 return 0, f"cpuid_vendor={vendor}\n".encode(), b""
             return super()._execute(argv, timeout_s, stdin)
 
-    monkeypatch.setattr(guest_system, "booted", booted)
-    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
-    driver = load_driver("virtualbox")({})
-    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    driver = with_boots(monkeypatch, booted)
     host = Host("host")
     with driver.started(host, PLAN):
         done = [command.argv for command in host.journal.commands]
@@ -330,12 +336,9 @@ def test_a_guest_that_is_lost_while_it_boots_is_started_again(
     def booted(*_: object, **__: object) -> Iterator[BootedGuest]:
         if (hang := next(tries, None)) is not None:
             raise hang
-        yield BootedGuest(ConsoleConnection("guest", Silent()), proof_of("virtualbox")["guest"], 1.0)
+        yield booted_guest()
 
-    monkeypatch.setattr(guest_system, "booted", booted)
-    monkeypatch.setattr(virtualbox, "_listen", lambda host: Silent())
-    driver = load_driver("virtualbox")({})
-    monkeypatch.setattr(driver, "check_proof", lambda machine, proof: None)
+    driver = with_boots(monkeypatch, booted)
     with driver.started(Scripted("host"), PLAN) as system:
         assert system.proof["crashes_while_booting"] == [str(trouble)]
 

@@ -37,15 +37,15 @@ sys.exit(program.run(work, None))
 """
 
 
-def started(*ignored: signal.Signals) -> subprocess.Popen[str]:
-    """A program that works until it gets a line, and cleans up until it gets another one."""
+def started(*ignored: signal.Signals, program: str = PROGRAM) -> subprocess.Popen[str]:
+    """A program at work; PROGRAM until it gets a line, and it cleans up until it gets another one."""
 
     def as_by_a_terminal() -> None:
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         cwd=Path(__file__).parents[1] / "scripts",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -162,15 +162,7 @@ program.main(work, "Ends slowly.")
 
 @pytest.mark.parametrize("again", ENDING, ids=lambda number: number.name)
 def test_a_signal_while_the_program_is_taken_down_changes_nothing(again: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", TAKEN_DOWN_SLOWLY],
-        cwd=Path(__file__).parents[1] / "scripts",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        says(process, "working")
+    with started(program=TAKEN_DOWN_SLOWLY) as process:
         process.send_signal(signal.SIGTERM)
         says(process, "taking down")
         process.send_signal(again)

@@ -14,7 +14,6 @@ from hvcost.images.guest import PARAVIRTUAL, SERIAL_PORT, kernel_arguments
 from hvcost.machines import facts, qmp
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
-from hvcost.machines.shell import panic_of
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ class Driver(Hypervisor):
                 plan.link,
                 self.ready_timeout_s,
                 power_on=lambda: qmp.ask(host, monitor, "cont"),
-                check_alive=lambda: _check_boot(host, plan),
+                check_alive=lambda: guest_system.check_panic(plan.name, host, *_consoles(plan)),
             ) as guest:
                 proof = {
                     "hypervisor": "qemu",
@@ -132,7 +131,8 @@ class Driver(Hypervisor):
                 yield RunningSystem(guest.console, str(plan.link.guest), proof)
         except MachineError:
             with suppress(MachineError):
-                log.error("%s: the guest's consoles ended with:\n%s", plan.name, _last_words(host, plan))
+                said = guest_system.end_of(host, *_consoles(plan))
+                log.error("%s: the guest's consoles ended with:\n%s", plan.name, said)
             raise
         finally:
             _stop(host, plan)
@@ -169,16 +169,9 @@ def _add_tap(host: Connection, plan: SystemPlan, *, has_queues: bool) -> None:
     host.run(["ip", "link", "set", TAP, "mtu", str(plan.link.mtu), "master", plan.bridge, "up"])
 
 
-def _last_words(host: Connection, plan: SystemPlan) -> str:
-    """What the guest said last on both of its consoles, that of its kernel's start first."""
-    logs = [f"{plan.runtime}/{name}.log" for name in ("serial", "console")]
-    return host.run(["tail", "-q", "-c", "4000", *logs], check=False).stdout.strip() + "\n"
-
-
-def _check_boot(host: Connection, plan: SystemPlan) -> None:
-    """KernelPanic if that is what its kernel has said, also before it had a driver of its console."""
-    if panic := panic_of(plan.name, _last_words(host, plan).encode()):
-        raise panic
+def _consoles(plan: SystemPlan) -> list[str]:
+    """Logs of both of the guest's consoles, that of its kernel's start first."""
+    return [f"{plan.runtime}/{name}.log" for name in ("serial", "console")]
 
 
 def _stop(host: Connection, plan: SystemPlan) -> None:

@@ -24,7 +24,6 @@ from hvcost.hypervisors import (
 from hvcost.machines import facts
 from hvcost.machines import guest as guest_system
 from hvcost.machines.base import Connection
-from hvcost.machines.shell import panic_of
 from hvcost.machines.stream import Stream
 
 MACHINE = "hvcost-guest"
@@ -296,9 +295,7 @@ def _check_alive(host: Connection, plan: SystemPlan) -> None:
     lines = host.run(["grep", "--max-count=1", "Guru Meditation", _log(plan)], check=False).stdout
     if crash := parse_crash(lines):
         raise GuruMeditation(f"{plan.name}: VirtualBox stopped the guest: {crash}")
-    said = host.run(["tail", "-c", "4000", _serial(plan)], check=False).stdout
-    if panic := panic_of(plan.name, said.encode()):
-        raise panic
+    guest_system.check_panic(plan.name, host, _serial(plan))
 
 
 def _last_words(host: Connection, plan: SystemPlan) -> str:

@@ -12,6 +12,7 @@ from hvcost.machines.base import Connection
 from hvcost.machines.console import ConsoleConnection
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.offloads import set_offloads
+from hvcost.machines.shell import panic_of
 from hvcost.machines.stream import Stream
 from hvcost.model.link import Link
 from hvcost.model.record import Facts
@@ -59,6 +60,17 @@ def booted(
         yield BootedGuest(console, facts.collect(console, INTERFACE), ready_after_s)
     finally:
         console.close()
+
+
+def end_of(host: Connection, *logs: str) -> str:
+    """What a guest said last on consoles that are logged in files of its host, one after the other."""
+    return host.run(["tail", "-q", "-c", "4000", *logs], check=False).stdout.strip() + "\n"
+
+
+def check_panic(name: str, host: Connection, *logs: str) -> None:
+    """KernelPanic if the end of such a log has one."""
+    if panic := panic_of(name, end_of(host, *logs).encode()):
+        raise panic
 
 
 def configure_network(guest: Connection, link: Link) -> None:
