@@ -94,7 +94,10 @@ def running(script: str, **options: object) -> Iterator[subprocess.Popen[str]]:
     ) as process:  # type: ignore[call-overload]
         assert process.stdout
         assert process.stdout.readline() == "there\n"
-        yield process
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 CLEANS_UP = "trap 'sleep 0.2; echo clean; exit 3' TERM; echo there; while :; do sleep 0.1; done"
@@ -117,7 +120,7 @@ def test_a_program_ends_with_its_workflow() -> None:
 
 
 def test_nothing_survives_whoever_is_killed(tmp_path: Path) -> None:
-    script = f"cd {tmp_path}; unshare --net setsid sleep 600 & echo there; wait"
+    script = f"cd {tmp_path}; unshare --net setsid sh -c 'echo there; exec sleep 600' & wait"
     with running(script) as process:
         workspace = Workspace(tmp_path)
         assert "sleep 600" in " ".join(workspace.left_behind())

@@ -57,6 +57,9 @@ for entry in * .[!.]*; do
     fi
 done
 cd "$here"
+# ip(8) takes /sys away before it mounts that of a network; a container forbids that unless it sees another.
+mkdir /run/hvcost-sys
+mount --rbind /sys /run/hvcost-sys
 # A shell stays the first of all processes, which has to see to those that lost their parents.
 "$@"
 exit
