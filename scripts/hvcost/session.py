@@ -384,6 +384,7 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
     troubles: list[str] = []
     running: list[Background] = []
     server: Reading | None = None
+    before: dict[str, Reading] = {}
     is_sender = tool.sender(options) == "server"
     ask_server = ask_sender if is_sender else ask_clocks
     with _noted(troubles):
@@ -394,7 +395,6 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
         before_s = bench.cpu_time_s()
         _run_steps(bench, course, tool, options, seen)
         seen.cpu_time_s = _since(before_s, bench.cpu_time_s())
-        seen.witnesses |= {role: Witness(before[role], ask(*card)) for role, card in bench.cards.items()}
     fault = _fault(tool, options, seen)
     with _noted(troubles):
         is_good = not troubles and fault is None
@@ -402,6 +402,9 @@ def _repetition(spec: SessionSpec, run: Run, bench: _Bench) -> _Seen:
         for each in running:
             after = each.await_report(partial(_is_complete, tool, options, seen, is_good=is_good))
             seen.outputs[each.process.role] = each.end
+        if not troubles:
+            # Not earlier: what a slow guest has not read when the client ends is still to come.
+            seen.witnesses |= {role: Witness(before[role], ask(*card)) for role, card in bench.cards.items()}
         if server:
             # Who waits for a report has asked for the clocks already.
             last = ask_server(bench.server) if is_sender or after is None else after
