@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from datetime import datetime, timedelta
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import openssh
 import pytest
@@ -19,6 +16,7 @@ import yaml
 from hvcost.environments.custody import custody
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection
+from pairs import RUNS, Span, addresses, at_once, experiment, spans
 from workspace import Workspace
 
 pytestmark = [
@@ -26,36 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 
-RUNS = 2
 RUN_TIMEOUT_S = 500
-
-
-def addresses(pairs: int) -> dict[str, str]:
-    """Of the machines of so many pairs, by name."""
-    ends = {"host": 10, "client": 20}
-    return {
-        f"{end}{number}": f"198.18.77.{first + number}"
-        for number in range(1, pairs + 1)
-        for end, first in ends.items()
-    }
-
-
-def experiment(pairs: int, boots: int = 1) -> dict[str, Any]:
-    """Bare metal of each pair."""
-    return {
-        "boots": boots,
-        "repetitions": RUNS,
-        "workloads": {"tcp": {"tool": "iperf", "duration_s": 1}},
-        "systems": {"bare-metal": {"hypervisor": "bare-metal"}},
-        "environments": {
-            f"pair{number}": {
-                "link": {"rate_mbit": 10000, "network": f"198.18.{77 + number}.0/24"},
-                "host": {"connection": "ssh", "address": f"host{number}", "interface": openssh.INTERFACE},
-                "client": {"connection": "ssh", "address": f"client{number}", "interface": openssh.INTERFACE},
-            }
-            for number in range(1, pairs + 1)
-        },
-    }
 
 
 @pytest.fixture
@@ -104,21 +73,12 @@ def test_four_pairs_are_measured_at_once_and_no_two_sessions_share_a_machine(
         (folder / "pairs.yaml").write_text(yaml.safe_dump(experiment(4, boots=2), sort_keys=False))
         targets = [f"results/pair{number}/measurements/bare-metal.csv" for number in range(1, 5)]
         workspace.run(*targets, "--cores", "4", "--configfile", "pairs.yaml")
-    spans: dict[str, list[tuple[datetime, datetime]]] = {}
+    every: list[Span] = []
     for number in range(1, 5):
         records = workspace.records(f"pair{number}", "bare-metal")
         assert [(one.status, one.reason) for one in records] == [("ok", None)] * 2 * RUNS
-        for boot in (1, 2):
-            own = sorted(
-                (datetime.fromisoformat(one.started_at), one.outputs["client"].duration_s or 0.0)
-                for one in records
-                if one.boot == boot
-            )
-            span = own[0][0], own[-1][0] + timedelta(seconds=own[-1][1])
-            spans.setdefault(f"pair{number}", []).append(span)
-    for first, second in map(sorted, spans.values()):
-        assert first[1] < second[0]
-    every = [(pair, *span) for pair, own in spans.items() for span in own]
-    at_once = [(a, b) for a, b in combinations(every, 2) if a[0] != b[0] and a[1] < b[2] and b[1] < a[2]]
-    assert at_once
+        every += spans(f"pair{number}", records)
+    together = at_once(every)
+    assert together
+    assert all(a.pair != b.pair for a, b in together)
     assert workspace.left_behind() == []
