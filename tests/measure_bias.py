@@ -21,6 +21,7 @@ from hvcost import program
 from hvcost.analysis.intervals import Interval, median_interval, ratio_bootstrap
 from hvcost.errors import ParseError
 from hvcost.hypervisors import RunningSystem, names
+from hvcost.machines.deadline import Deadline
 from hvcost.model.metric import Value
 from hvcost.tools.verdict import values
 
@@ -52,6 +53,16 @@ def by_hand(ground: Ground, system: RunningSystem, duration_s: int) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
+def await_server(system: RunningSystem) -> None:
+    """Return when the server by hand listens; DeadlineExceeded if it never does."""
+    # As the kernel lists it (proc(5)): any address, this port, listening.
+    listening = f"00000000:{int(PORT):04X} 00000000:0000 0A"
+    deadline = Deadline(ROOM_S, f"{system.server.name}: iperf by hand listens")
+    while listening not in system.server.run(["cat", "/proc/net/tcp"]).stdout:
+        deadline.check()
+        deadline.wait_a_little()
+
+
 def resolution_bps(rate_bps: float) -> float:
     """The last of the digits that iperf prints of a rate, in bit/s."""
     return float(10 ** (np.floor(np.log10(rate_bps)) + 1 - DIGITS))
@@ -70,6 +81,7 @@ def compare(system: str, pairs: int, duration_s: int, guest: Path) -> None:
         by_pipeline(run)
         start = f"setsid iperf -s -p {PORT} >/dev/null 2>&1 </dev/null & echo $!"
         server = running.server.run(["sh", "-c", start]).stdout.strip()
+        await_server(running)
         by_hand(ground, running, duration_s)
         pipeline_bps, hand_bps = np.empty(pairs), np.empty(pairs)
         for pair in range(pairs):
