@@ -21,12 +21,11 @@ from hvcost import program
 from hvcost.analysis.intervals import Interval, median_interval, ratio_bootstrap
 from hvcost.errors import ParseError
 from hvcost.hypervisors import RunningSystem, names
-from hvcost.machines.deadline import Deadline
 from hvcost.model.metric import Value
 from hvcost.tools.verdict import values
 
 # Beside that of the pipeline's server, which stays.
-PORT = "5002"
+PORT = 5002
 RATE = re.compile(r"sec +[\d.]+ [KMG]?Bytes +([\d.]+) ([KMG]?)bits/sec")
 UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 # Of what iperf prints: three digits.
@@ -45,22 +44,12 @@ def by_pipeline(run: guests.Recorded) -> float:
 
 def by_hand(ground: Ground, system: RunningSystem, duration_s: int) -> float:
     """Throughput in bit/s that the client prints; ParseError if it prints none."""
-    argv = ["iperf", "-c", system.address, "-p", PORT, "-t", str(duration_s)]
+    argv = ["iperf", "-c", system.address, "-p", str(PORT), "-t", str(duration_s)]
     said = ground.operation.client.run(argv, timeout_s=duration_s + ROOM_S).stdout
     found = RATE.search(said)
     if found is None:
         raise ParseError(f"iperf by hand printed no rate: {said}")
     return float(found[1]) * UNITS[found[2]]
-
-
-def await_server(system: RunningSystem) -> None:
-    """Return when the server by hand listens; DeadlineExceeded if it never does."""
-    # As the kernel lists it (proc(5)): any address, this port, listening.
-    listening = f"00000000:{int(PORT):04X} 00000000:0000 0A"
-    deadline = Deadline(ROOM_S, f"{system.server.name}: iperf by hand listens")
-    while listening not in system.server.run(["cat", "/proc/net/tcp"]).stdout:
-        deadline.check()
-        deadline.wait_a_little()
 
 
 def resolution_bps(rate_bps: float) -> float:
@@ -81,7 +70,8 @@ def compare(system: str, pairs: int, duration_s: int, guest: Path) -> None:
         by_pipeline(run)
         start = f"setsid iperf -s -p {PORT} >/dev/null 2>&1 </dev/null & echo $!"
         server = running.server.run(["sh", "-c", start]).stdout.strip()
-        await_server(running)
+        with running.server.shell() as shell:
+            shell.ask(f"until is_taken tcp {PORT:04X}; do sleep 0.1; done", timeout_s=ROOM_S)
         by_hand(ground, running, duration_s)
         pipeline_bps, hand_bps = np.empty(pairs), np.empty(pairs)
         for pair in range(pairs):

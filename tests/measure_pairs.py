@@ -13,10 +13,8 @@ import time
 from pathlib import Path
 
 import openssh
-import yaml
 from hvcost.machines.local import LocalConnection
-from pairs import addresses, at_once, experiment, spans
-from workspace import Workspace
+from pairs import CONFIG, addresses, at_once, experiment, project, spans, table
 
 PAIRS = [f"pair{number}" for number in range(1, 5)]
 BOOTS = 3
@@ -28,7 +26,6 @@ def main() -> None:
     """Measure all pairs with each number of cores, and print a line for each."""
     content = experiment(len(PAIRS), boots=BOOTS)
     content["workloads"]["tcp"]["duration_s"] = RUN_S
-    targets = [f"results/{pair}/measurements/bare-metal.csv" for pair in PAIRS]
     print(f"{len(PAIRS)} pairs, {BOOTS} sessions each of {content['repetitions']} runs of {RUN_S} s")
     computer = LocalConnection("this computer")
     with (
@@ -36,13 +33,9 @@ def main() -> None:
         openssh.switched(computer, "scale", Path(scratch, "home"), addresses(len(PAIRS))) as machines,
     ):
         for cores in CORES:
-            folder = Path(scratch, f"cores-{cores}")
-            folder.mkdir()
-            workspace = Workspace(folder, machines.within)
-            workspace.link_project()
-            (folder / "pairs.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+            workspace = project(Path(scratch, f"cores-{cores}"), machines.within, content)
             began_s = time.monotonic()
-            workspace.run(*targets, "--cores", str(cores), "--configfile", "pairs.yaml")
+            workspace.run(*map(table, PAIRS), "--cores", str(cores), "--configfile", CONFIG)
             took_s = time.monotonic() - began_s
             every = [span for pair in PAIRS for span in spans(pair, workspace.records(pair, "bare-metal"))]
             together = at_once(every)

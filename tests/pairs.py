@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import openssh
+import yaml
 from hvcost.model.record import Record
+from workspace import Workspace
 
 RUNS = 2
+CONFIG = "pairs.yaml"
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,22 @@ def experiment(pairs: int, boots: int = 1) -> dict[str, Any]:
     }
 
 
+def project(folder: Path, within: tuple[str, ...], content: Mapping[str, Any]) -> Workspace:
+    """The project in the new folder, with such an experiment's configuration, as CONFIG."""
+    folder.mkdir()
+    workspace = Workspace(folder, within)
+    workspace.link_project()
+    (folder / CONFIG).write_text(yaml.safe_dump(content, sort_keys=False))
+    return workspace
+
+
+def table(pair: str) -> str:
+    """What a pair's sessions are measured for."""
+    return f"results/{pair}/measurements/bare-metal.csv"
+
+
 def spans(pair: str, records: Sequence[Record]) -> list[Span]:
-    """That of each session of a pair, in their order."""
+    """That of each session of a pair, in the order of time, which is drawn by lot."""
     found = []
     for boot in sorted({each.boot for each in records}):
         own = sorted(
@@ -62,7 +80,7 @@ def spans(pair: str, records: Sequence[Record]) -> list[Span]:
         )
         (first, _), (last, took_s) = own[0], own[-1]
         found.append(Span(pair, first, last + timedelta(seconds=took_s)))
-    return found
+    return sorted(found, key=lambda span: span.began)
 
 
 def at_once(every: Sequence[Span]) -> list[tuple[Span, Span]]:

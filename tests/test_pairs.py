@@ -12,12 +12,10 @@ from pathlib import Path
 
 import openssh
 import pytest
-import yaml
 from hvcost.environments.custody import custody
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.local import LocalConnection
-from pairs import RUNS, Span, addresses, at_once, experiment, spans
-from workspace import Workspace
+from pairs import CONFIG, RUNS, Span, addresses, at_once, experiment, project, spans, table
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,30 +25,21 @@ pytestmark = [
 RUN_TIMEOUT_S = 500
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    return folder
-
-
 @pytest.mark.parametrize("waiting", [1, 2])
-def test_a_pair_does_not_wait_for_another(tmp_path: Path, folder: Path, waiting: int) -> None:
+def test_a_pair_does_not_wait_for_another(tmp_path: Path, waiting: int) -> None:
     going_on = 3 - waiting
     computer = LocalConnection("this computer")
     with openssh.switched(computer, "pairs", tmp_path / "home", addresses(2)) as machines:
-        workspace = Workspace(folder, machines.within)
-        workspace.link_project()
-        (folder / "pairs.yaml").write_text(yaml.safe_dump(experiment(2), sort_keys=False))
-        targets = [f"results/pair{number}/measurements/bare-metal.csv" for number in (1, 2)]
+        workspace = project(tmp_path / "pairs", machines.within, experiment(2))
+        targets = [table(f"pair{number}") for number in (1, 2)]
         host = machines.by_name[f"host{waiting}"].connect(machines.controller)
         with contextlib.closing(host):
             with custody(host):
-                process = workspace.start(*targets, "--cores", "2", "--configfile", "pairs.yaml")
+                process = workspace.start(*targets, "--cores", "2", "--configfile", CONFIG)
                 deadline = Deadline(RUN_TIMEOUT_S, "one pair waits and the other one is measured")
                 while not (
                     f"pair{waiting} host: waiting: it is in use by" in workspace.output()
-                    and (folder / targets[going_on - 1]).exists()
+                    and (workspace.folder / targets[going_on - 1]).exists()
                 ):
                     assert process.poll() is None, workspace.output()
                     deadline.check(workspace.output())
@@ -63,22 +52,18 @@ def test_a_pair_does_not_wait_for_another(tmp_path: Path, folder: Path, waiting:
     assert workspace.left_behind() == []
 
 
-def test_four_pairs_are_measured_at_once_and_no_two_sessions_share_a_machine(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_four_pairs_are_measured_at_once_and_no_two_sessions_share_a_machine(tmp_path: Path) -> None:
     computer = LocalConnection("this computer")
     with openssh.switched(computer, "four", tmp_path / "home", addresses(4)) as machines:
-        workspace = Workspace(folder, machines.within)
-        workspace.link_project()
-        (folder / "pairs.yaml").write_text(yaml.safe_dump(experiment(4, boots=2), sort_keys=False))
-        targets = [f"results/pair{number}/measurements/bare-metal.csv" for number in range(1, 5)]
-        workspace.run(*targets, "--cores", "4", "--configfile", "pairs.yaml")
+        workspace = project(tmp_path / "pairs", machines.within, experiment(4, boots=2))
+        targets = [table(f"pair{number}") for number in range(1, 5)]
+        workspace.run(*targets, "--cores", "4", "--configfile", CONFIG)
     every: list[Span] = []
     for number in range(1, 5):
         records = workspace.records(f"pair{number}", "bare-metal")
         assert [(one.status, one.reason) for one in records] == [("ok", None)] * 2 * RUNS
-        every += spans(f"pair{number}", records)
-    together = at_once(every)
-    assert together
-    assert all(a.pair != b.pair for a, b in together)
+        first, second = spans(f"pair{number}", records)
+        assert first.ended < second.began
+        every += [first, second]
+    assert at_once(every)
     assert workspace.left_behind() == []
