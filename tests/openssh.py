@@ -127,6 +127,18 @@ class SshServer:
                     os.kill(pid, signal.SIGKILL)
             deadline.wait_a_little(0.02)
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The server and its sessions hang. Their kernel still confirms what is sent to them."""
+        pids = [pid for pid in self._pids() if self._is_server(pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def commands(self) -> dict[int, str]:
         """What else runs on the machine: command lines by the ids they have on this computer."""
         found = {}

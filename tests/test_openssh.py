@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -431,6 +431,32 @@ def test_a_copy_to_a_silent_network_is_given_up(
         with pytest.raises(MachineError, match=f"far: cannot copy {source} to {SMALL}/target"):
             connection.put(source, f"{SMALL}/target")
         assert time.monotonic() - start_s < 1 + GRACE_S
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda machine, source: machine.put(source, f"{SMALL}/target"), "cannot copy .*"),
+        (lambda machine, _: machine.open_stream(["cat"]), "cannot run `cat` over SSH"),
+    ],
+    ids=["copy", "stream"],
+)
+def test_a_machine_that_hangs_is_given_up(
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[SshConnection, Path], object],
+    words: str,
+) -> None:
+    for name in ("CONNECT_TIMEOUT_S", "SILENCE_S"):
+        monkeypatch.setattr(ssh, name, 1)
+    source = tmp_path / "source"
+    source.write_bytes(b"word")
+    with contextlib.closing(place.server.connect(place.client)) as connection, place.server.standing_still():
+        start_s = time.monotonic()
+        with pytest.raises(MachineError, match=f"^far: {words}"):
+            ask(connection, source)
+        assert time.monotonic() - start_s < GRACE_S
 
 
 def test_a_command_that_took_too_long_was_ended_by_the_machine(place: Place, overdue: str) -> None:

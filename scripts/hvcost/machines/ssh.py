@@ -222,8 +222,9 @@ class SshConnection(Connection):
     def open_stream(self, argv: Sequence[str], *, outlives_us: bool = False) -> ChannelStream:
         session = self._session(f"`{shown(argv)}` cannot be run")
         try:
-            channel = session.open_session(timeout=CONNECT_TIMEOUT_S)
-            channel.exec_command(shlex.join([*self._as_root, *argv]))
+            with self._given_up_after(CONNECT_TIMEOUT_S):
+                channel = session.open_session(timeout=CONNECT_TIMEOUT_S)
+                channel.exec_command(shlex.join([*self._as_root, *argv]))
         except LOST as error:
             raise MachineError(
                 f"{self.name}: cannot run `{shown(argv)}` over SSH: {_reason(error)}"
@@ -250,7 +251,13 @@ class SshConnection(Connection):
     def _upload(self, source: Path, first: str, destination: str) -> None:
         session = self._session(f"{source} cannot be copied")
         try:
-            with paramiko.SFTPClient.from_transport(session) as sftp:  # type: ignore[union-attr]
+            with self._given_up_after(SILENCE_S):
+                opened = paramiko.SFTPClient.from_transport(session)
+            assert opened
+            with opened as sftp:
+                # A machine that hangs may have somebody before it who confirms what it never gets.
+                if channel := sftp.get_channel():
+                    channel.settimeout(SILENCE_S)
                 sftp.put(str(source), first)
         except LOST as error:
             raise MachineError(
