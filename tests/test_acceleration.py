@@ -15,6 +15,7 @@ from hvcost.environments.operation import check_host
 from hvcost.environments.place import Place
 from hvcost.errors import MachineError, ProofError
 from hvcost.images.host import HostImage
+from hvcost.machines import idleness
 from hvcost.machines.local import LocalConnection
 from hvcost.model.link import Link
 
@@ -142,7 +143,7 @@ def test_a_machine_without_nested_virtualisation_says_so(tmp_path: Path) -> None
 
 
 def test_a_machine_that_does_nothing_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "IDLE_S", 3.0)
+    monkeypatch.setattr(idleness, "LOOK_EVERY_S", 0.1)
     qemu = "print('KVM internal error. Suberror: 1', file=sys.stderr, flush=True); time.sleep(600)"
     fault = fault_with(qemu, tmp_path)
     assert fault and fault.startswith("no machine starts under KVM: QEMU hangs, silent for ")

@@ -18,6 +18,7 @@ from hvcost.errors import MachineError, ParseError
 from hvcost.files import read_json
 from hvcost.images.host import HostImage
 from hvcost.machines import facts
+from hvcost.machines.idleness import Idleness
 from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.model.record import accelerator_of
 
@@ -39,10 +40,8 @@ SCRIPT_NAME = "opt/hvcost/trial"
 FIRMWARE = "/sys/firmware/qemu_fw_cfg/by_name"
 MACHINE, GUEST, ENDED = "hvcost-machine", "hvcost-guest-2", "hvcost-ended"
 # Whoever starts says something again and again. A machine hangs if it says nothing while its emulator uses so
-# much of the processor; or if that idles, which is to use less than this share of so long a time.
+# much of the processor, or idles.
 SILENT_CPU_TIME_S = 120.0
-IDLE_S = 30.0
-IDLE_SHARE = 0.01
 POLL_S = 0.1
 SHOWN_CHARACTERS = 200
 
@@ -196,37 +195,22 @@ class _Silence:
     def __init__(self, process: subprocess.Popen[bytes], said: str) -> None:
         self.said = said
         self._process = process
-        self._start = self._looked = self._now()
+        self._idleness = Idleness(process)
+        self._start_s = time.monotonic()
+        self._used_s = cpu_time_s(process)
 
     def lasts_too_long(self) -> bool:
         """Whether the emulator did a lot meanwhile, or does nothing: it is not the computer that is slow."""
-        now = self._now()
-        if now.used_s - self._start.used_s > SILENT_CPU_TIME_S:
-            return True
-        elapsed_s = now.at_s - self._looked.at_s
-        if elapsed_s < IDLE_S:
-            return False
-        is_idle = now.used_s - self._looked.used_s < IDLE_SHARE * elapsed_s
-        self._looked = now
-        return is_idle
+        return self._idleness.lasts() or self._used_meanwhile_s() > SILENT_CPU_TIME_S
 
     def __str__(self) -> str:
-        now = self._now()
         return (
-            f"silent for {now.at_s - self._start.at_s:.0f} s, in which it used "
-            f"{now.used_s - self._start.used_s:.0f} s of the processor"
+            f"silent for {time.monotonic() - self._start_s:.0f} s, in which it used "
+            f"{self._used_meanwhile_s():.0f} s of the processor"
         )
 
-    def _now(self) -> _Instant:
-        return _Instant(time.monotonic(), cpu_time_s(self._process))
-
-
-@dataclass(frozen=True)
-class _Instant:
-    """An instant of the monotonic clock, and the processor time that a process has used by then, in s."""
-
-    at_s: float
-    used_s: float
+    def _used_meanwhile_s(self) -> float:
+        return cpu_time_s(self._process) - self._used_s
 
 
 def _complaint(errors: str) -> str:

@@ -21,6 +21,7 @@ from hvcost.environments.acceleration import PROCESSORS
 from hvcost.errors import DeadlineExceeded, MachineError
 from hvcost.hypervisors import BootMode
 from hvcost.images.host import HOST_NAME, KERNEL_ARGUMENTS, MANAGEMENT_NETWORK, HostImage
+from hvcost.machines.idleness import Idleness
 from hvcost.machines.journal import Journal
 from hvcost.machines.local import LocalConnection, cpu_time_s, end_group
 from hvcost.machines.ssh import SshAddress, SshConnection
@@ -35,7 +36,6 @@ SSH_PORT = 2222
 # hangs; or when its emulator idles. A slow or busy computer gives it less of its processor in the same time.
 BOOT_TIMEOUT_S = 300.0
 BOOT_CPU_TIME_S = 600.0
-IDLE_SHARE = 0.01
 LOST_TIMER_WARNINGS = 3
 # A machine that hangs while it boots is switched on again: nothing was measured yet.
 BOOT_TRIES = 3
@@ -204,6 +204,7 @@ class Boot:
         self._name = name
         self._process = process
         self._console_log = console_log
+        self._idleness = Idleness(process)
         self._start_s = time.monotonic()
 
     @property
@@ -214,9 +215,8 @@ class Boot:
         """Whether it lost its timer, or goes on for long and not because it got little of the processor."""
         if self._console_log.is_file() and _lost_timer(self._console_log.read_text(errors="replace")):
             return True
-        used_s = self.cpu_time_s
-        is_idle = used_s < IDLE_SHARE * self.elapsed_s
-        return self.elapsed_s > BOOT_TIMEOUT_S and (used_s > BOOT_CPU_TIME_S or is_idle)
+        is_idle = self._idleness.lasts()
+        return self.elapsed_s > BOOT_TIMEOUT_S and (is_idle or self.cpu_time_s > BOOT_CPU_TIME_S)
 
     def __str__(self) -> str:
         return (
