@@ -58,7 +58,7 @@ def _number(printed: str) -> float:
 
 @dataclass(frozen=True)
 class _Row:
-    """A line that tells of an interval; of what, and what follows its rate."""
+    """A line of an interval: of what, what follows its rate, and how many streams a total counts."""
 
     of: str
     begins_s: float
@@ -66,6 +66,7 @@ class _Row:
     bytes: float
     bps: float
     rest: str = ""
+    counted: int = 0
 
     @property
     def seconds(self) -> float:
@@ -73,7 +74,7 @@ class _Row:
 
 
 _ROW = re.compile(
-    r"^\[ *\*?([0-9]+|SUM)(?:-[0-9]+)?\] *(\S+?)- *(\S+) +sec "
+    r"^\[ *\*?([0-9]+|SUM)(?:-([0-9]+))?\] *(\S+?)- *(\S+) +sec "
     r"+(\S+) ([KMGTP]?)Bytes? +(\S+) ([KMGTP]?)(bit|Byte)s?/sec(.*)"
 )
 
@@ -81,10 +82,16 @@ _ROW = re.compile(
 def _rows(text: str) -> Iterator[_Row]:
     for line in text.splitlines():
         if found := _ROW.match(line):
-            of, begins, ends, amount, unit, rate, prefix, kind, rest = found.groups()
+            of, counted, begins, ends, amount, unit, rate, prefix, kind, rest = found.groups()
             per_s = BITS[prefix] if kind == "bit" else 8 * BYTES[prefix]
             row = _Row(
-                of, _number(begins), _number(ends), _number(amount) * BYTES[unit], _number(rate) * per_s, rest
+                of,
+                _number(begins),
+                _number(ends),
+                _number(amount) * BYTES[unit],
+                _number(rate) * per_s,
+                rest,
+                int(counted or 0),
             )
             second_step = max(_step(begins), _step(ends))
             _check_row(row, _step(amount) * BYTES[unit], second_step, _step(rate) * per_s)
@@ -117,7 +124,10 @@ def _check_row(row: _Row, byte_step: float, second_step: float, bps_step: float)
 
 def _of_all(text: str) -> tuple[_Row, list[_Row]]:
     """The row that tells of the whole run, and those of its streams."""
-    last = {row.of: row for row in _rows(text)}
+    rows = list(_rows(text))
+    streams = {row.of for row in rows} - {"SUM"}
+    # A total of more streams than there are is that of an earlier connection as well.
+    last = {row.of: row for row in rows if row.counted <= len(streams)}
     ends_s = max(row.ends_s for row in last.values())
     total = last.pop("SUM", None)
     whole = total or next(iter(last.values()))

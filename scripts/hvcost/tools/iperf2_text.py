@@ -6,6 +6,8 @@ The parser is strict, because a wrong number is worse than a missing one:
 - Several streams need iperf's own total, `[SUM]`. They are not added up here: without it, a text
   that was cut short and a server that served one client after the other look just like a complete
   run. (iperf 2.1.8 prints no total with `-y C`; that combination is refused.)
+- A total of more streams than have connected, such as `[SUM-2]` of one, is not the run's: a server on a slow
+  machine counts the connection before as well, which it has reported and not forgotten yet.
 - Bytes, seconds and rate of a report must agree with each other as far as their digits go.
 - UDP and a text that holds several runs are refused. Traffic in both directions at once is two figures:
   `parse` refuses it, `parse_duplex` reads it.
@@ -45,7 +47,7 @@ _CLIENT_BANNER = re.compile(r"^Client connecting to .*?, (TCP|UDP) port", re.MUL
 _SERVER_BANNER = re.compile(r"^Server listening on (TCP|UDP) port", re.MULTILINE)
 _PORT = r"port ([0-9]{1,5})"
 _CONNECTED = re.compile(rf"^\[ *\*?([0-9]+)\] local (\S+) {_PORT} connected with \S+ {_PORT}(.*)$")
-_REPORT_START = re.compile(r"^\[ *(\*?)([0-9]+|SUM(?:-[0-9]+)?)\] *(.*?\bsec\b)(.*)$")
+_REPORT_START = re.compile(r"^\[ *(\*?)([0-9]+|SUM(?:-([0-9]{1,9}))?)\] *(.*?\bsec\b)(.*)$")
 _INTERVAL = re.compile(r"^(\S+?)- *(\S+) +sec$")
 _AMOUNTS = re.compile(r"^ +(\S+) ([KMGTP]?)Bytes? +(\S+) ([KMGTP]?)(bits?|Bytes?)/sec(?:\s(.*))?$", re.ASCII)
 # What follows in enhanced reports (`-e`): of one who writes, and of one who reads.
@@ -190,6 +192,7 @@ def _printed(text: str, lines: Sequence[str]) -> _Printed:
     remarks: list[str] = []
     ports: set[int] = set()
     reports: dict[str, list[_Report]] = {}
+    totals: list[tuple[int, _Report]] = []
     for line in lines:
         if connection := _CONNECTED.search(line):
             stream, address, port, far_port, remark = connection.groups()
@@ -201,25 +204,26 @@ def _printed(text: str, lines: Sequence[str]) -> _Printed:
             remarks.append(remark)
             ports.add(int(port if role == "client" else far_port))
         elif start := _REPORT_START.search(line.rstrip()):
-            star, stream, interval, amounts = start.groups()
+            star, stream, of_streams, interval, amounts = start.groups()
             if not _OTHER_REPORT.search(amounts):
-                stream = _TOTAL if stream.startswith(_TOTAL) else stream
                 report = _plain_report(interval, amounts, line, bool(star))
-                reports.setdefault(stream, []).append(report)
+                if stream.startswith(_TOTAL):
+                    totals.append((int(of_streams or 0), report))
+                else:
+                    reports.setdefault(stream, []).append(report)
     if not connected:
         raise ParseError("no line says that a client connected to a server")
     if banners > 1:
         raise ParseError(f"{banners} banners: the output of several runs")
-    if not reports:
+    if not reports and not totals:
         raise ParseError("connected, but there is no report: the run did not get to its end")
-    totals = reports.pop(_TOTAL, [])
     missing = [stream for stream in connected if stream not in reports]
     if missing or len(connected) != len(reports):
         raise ParseError(f"{len(connected)} connected, but {len(reports)} reported: the output is incomplete")
     return _Printed(
         role=role,
         reports=reports,
-        totals=totals,
+        totals=[total for of_streams, total in totals if of_streams <= len(connected)],
         ports=frozenset(ports),
         mss_bytes=frozenset(int(size) for remark in remarks for size in _SEGMENTS.findall(remark)),
         window_bytes=frozenset(float(n) * BYTES_PER_UNIT[unit] for n, unit in _WINDOW.findall(text)),
