@@ -68,9 +68,8 @@ def compare(system: str, pairs: int, duration_s: int, guest: Path) -> None:
     ):
         # Both servers have met a client before anything counts.
         by_pipeline(run)
-        start = f"setsid iperf -s -p {PORT} >/dev/null 2>&1 </dev/null & echo $!"
-        server = running.server.run(["sh", "-c", start]).stdout.strip()
         with running.server.shell() as shell:
+            server = shell.ask(f"iperf -s -p {PORT} >/dev/null 2>&1 </dev/null & echo $!").strip()
             shell.ask(f"until is_taken tcp {PORT:04X}; do sleep 0.1; done", timeout_s=ROOM_S)
         by_hand(ground, running, duration_s)
         pipeline_bps, hand_bps = np.empty(pairs), np.empty(pairs)
@@ -84,7 +83,7 @@ def compare(system: str, pairs: int, duration_s: int, guest: Path) -> None:
                 f"pair {pair + 1}: {pipeline_bps[pair] / 1e6:.1f} {hand_bps[pair] / 1e6:.1f} Mbit/s",
                 flush=True,
             )
-        running.server.run(["sh", "-c", f"kill {server}"])
+        running.server.run(["kill", server])
     steps = (resolution_bps(pipeline_bps.mean()), resolution_bps(hand_bps.mean()))
     found = ratio_bootstrap(pipeline_bps, hand_bps, *steps, "pipeline", "hand")
     means = found.interval() if found else None

@@ -147,6 +147,14 @@ def test_a_program_that_outlives_us_and_does_not_end_is_left_and_said(
     os.kill(pid, signal.SIGKILL)
 
 
+def test_a_shell_that_does_not_end_does_not_hide_what_it_was_asked(
+    computer: LocalConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "END_TIMEOUT_S", 0.2)
+    with pytest.raises(DeadlineExceeded, match="`sleep 2`: not within"), computer.shell() as shell:
+        shell.ask("sleep 2", timeout_s=0.2)
+
+
 def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     program = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvcost.errors import CommandError
+from hvcost.errors import CommandError, MachineError
 from hvcost.machines import shell
 from hvcost.machines.deadline import Deadline
 from hvcost.machines.journal import Journal
@@ -95,8 +95,12 @@ class Connection(ABC):
                 Deadline(shell.READY_TIMEOUT_S * self.slowness, f"{self.name}: start of a shell")
             )
             yield opened
-        finally:
-            opened.close()
+        except BaseException:
+            # That its end was not in order must not hide what went wrong first.
+            with suppress(MachineError):
+                opened.close()
+            raise
+        opened.close()
 
     @abstractmethod
     def _execute(self, argv: tuple[str, ...], timeout_s: float, stdin: bytes) -> tuple[int, bytes, bytes]:
