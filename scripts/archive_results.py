@@ -143,10 +143,18 @@ def _digests(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _pack(folder: Path, output: Path, time: datetime) -> None:
-    """Write a folder to an archive that depends on nothing but names, contents and `time`."""
+    """Write a folder to an archive that depends on nothing but names, contents and `time`.
+
+    Folders have entries of their own: validators look for those that the description names.
+    """
     with files.replaced(output) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, path in _files(folder):
+        folders = [(f"{path.relative_to(folder).as_posix()}/", path) for path in folder.rglob("*/")]
+        for name, path in sorted([*folders, *_files(folder)]):
             entry = zipfile.ZipInfo(name, time.timetuple()[:6])
+            if entry.is_dir():
+                entry.external_attr = (stat.S_IFDIR | 0o755) << 16
+                packed.writestr(entry, b"")
+                continue
             is_program = path.stat().st_mode & stat.S_IXUSR
             entry.external_attr = (stat.S_IFREG | (0o755 if is_program else 0o644)) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED

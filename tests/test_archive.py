@@ -123,8 +123,15 @@ def test_only_results_and_software_are_in_it(archive: Path) -> None:
     with zipfile.ZipFile(archive) as packed:
         entries = packed.infolist()
         text = b"".join(packed.read(entry) for entry in entries if entry.filename.startswith("results/"))
+        described = json.loads(packed.read("ro-crate-metadata.json"))["@graph"]
     names = [entry.filename for entry in entries]
     assert names == sorted(set(names))
+    folders = {entry.filename for entry in entries if entry.is_dir()}
+    assert folders == {f"{parent}/" for name in names for parent in PurePosixPath(name).parents} - {"./"}
+    # A validator looks for them.
+    assert {each["@id"] for each in described if each["@id"].endswith("/")} - {"./"} <= folders
+    entries = [entry for entry in entries if not entry.is_dir()]
+    names = [entry.filename for entry in entries]
     for name in names:
         assert not PurePosixPath(name).is_absolute()
         assert ".." not in PurePosixPath(name).parts
