@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,12 +46,13 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("late")
 def test_a_boot_that_is_at_work_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if its emulator gets next to nothing of the processor."""
-    monkeypatch.setattr(idleness, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(idleness, "LOOK_EVERY_S", 0.1)
     processor = str(min(os.sched_getaffinity(0)))
     alone = ["taskset", "--cpu-list", processor]
     with running([*alone, *BUSY]), running([*alone, "chrt", "--idle", "0", *BUSY]) as process:
         boot = emulated.Boot("quick host", process, NO_CONSOLE)
-        for _ in range(10 * idleness.LOOKS):
+        for _ in range(2 * idleness.LOOKS):
+            time.sleep(idleness.LOOK_EVERY_S)
             assert not boot.hangs()
 
 
@@ -121,7 +123,7 @@ class Reached:
 def test_a_boot_that_gets_on_with_nothing_hangs_and_is_named(
     emulator: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idleness, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(idleness, "LOOK_EVERY_S", 0.05)
     with running(emulator) as process:
         boot = emulated.Boot("quick host", process, NO_CONSOLE)
         deadline = Deadline(60, "an idle emulator")
