@@ -46,6 +46,7 @@ def parts(path: Path, boots: int) -> dict[str, dict[str, Any]]:
             ("after-that", others[half:]),
             (LAST, bare_metal),
         )
+        if systems
     }
 
 
