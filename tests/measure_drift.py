@@ -52,7 +52,7 @@ def parts(path: Path, boots: int) -> dict[str, dict[str, Any]]:
 
 def compared(results: Path) -> None:
     """Print a line for each metric and later time, and the drift within each time."""
-    print(f"{'metric':24}{'beside the first':18}{'effect':>8}  {'interval':20}verdict")
+    print(f"{'metric':24}{'beside the first':18}{'effect':>8}  {'interval':24}verdict")
     first = measured.read(results / FIRST)
     for later in (MIDDLE, LAST):
         for row in changes.changes(first, measured.read(results / later)):
@@ -60,7 +60,7 @@ def compared(results: Path) -> None:
                 "" if each is None else f"{each:.4f}"
                 for each in (row.effect, row.effect_low, row.effect_high)
             )
-            print(f"{row.metric:24}{later:18}{effect:>8}  {f'[{low}, {high}]':20}{row.verdict}")
+            print(f"{row.metric:24}{later:18}{effect:>8}  {f'[{low}, {high}]':24}{row.verdict}")
     for part in TIMES:
         (table,) = results.joinpath(part).glob("*/statistics.csv")
         for cell in rows.read(CellStatistics, table):
