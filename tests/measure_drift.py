@@ -31,22 +31,21 @@ def parts(path: Path, boots: int) -> dict[str, dict[str, Any]]:
     name, environment = next(iter(whole["environments"].items()))
     whole["environments"] = {name: {key: environment[key] for key in environment if key != "systems"}}
     whole.pop("claims", None)
-    is_other = {each: about["hypervisor"] != BASELINE for each, about in whole["systems"].items()}
-    others = [each for each in is_other if is_other[each]]
+    systems = whole["systems"].items()
+    bare_metal = {each: about for each, about in systems if about["hypervisor"] == BASELINE}
+    others = [(each, about) for each, about in systems if each not in bare_metal]
     half = len(others) // 2
-    bare_metal = [each for each in is_other if not is_other[each]]
+    order = (
+        (FIRST, bare_metal, boots),
+        ("then", dict(others[:half]), 1),
+        (MIDDLE, bare_metal, boots),
+        ("after-that", dict(others[half:]), 1),
+        (LAST, bare_metal, boots),
+    )
     return {
-        part: whole
-        | {"results": f"results/{part}", "boots": boots if systems is bare_metal else 1}
-        | {"systems": {each: whole["systems"][each] for each in systems}}
-        for part, systems in (
-            (FIRST, bare_metal),
-            ("then", others[:half]),
-            (MIDDLE, bare_metal),
-            ("after-that", others[half:]),
-            (LAST, bare_metal),
-        )
-        if systems
+        part: whole | {"results": f"results/{part}", "boots": times, "systems": measured_then}
+        for part, measured_then, times in order
+        if measured_then
     }
 
 
